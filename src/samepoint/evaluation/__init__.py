@@ -1,0 +1,1 @@
+"""Metrics: one file a family, each a pure function beside a small accumulator of counts."""
