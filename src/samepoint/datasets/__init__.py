@@ -1,0 +1,1 @@
+"""Readers of research data, one a file, and rendered clips in ``synthetic``."""
