@@ -1,0 +1,1 @@
+"""Reading and writing: the edge where every other convention becomes ours."""

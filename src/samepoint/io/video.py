@@ -1,0 +1,208 @@
+"""Sources of frames. A reader hands out frames of one source; ``Video`` turns it into what users see."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+import numpy as np
+
+from samepoint.errors import InputError
+from samepoint.io.images import SUFFIXES, image_size, list_images, read_image
+from samepoint.io.videofile import FileReader, describe, open_container, picture, video_stream
+
+
+class Reader(Protocol):
+    """Frames are uint8 RGB (H, W, 3); indices are those of the source and in range."""
+
+    size: tuple[int, int]
+    fps: float | None
+    is_live: bool
+
+    def __len__(self) -> int: ...
+    def frames(self, start: int, stop: int | None) -> Iterator[np.ndarray]: ...
+    def frames_reversed(self, start: int, stop: int) -> Iterator[np.ndarray]: ...
+    def frame(self, index: int) -> np.ndarray: ...
+    def timestamps(self) -> np.ndarray | None: ...
+
+
+class _Indexed:
+    """What is the same for every source whose frames can be had one by one at no cost."""
+
+    fps: float | None = None
+    is_live = False
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def frame(self, index: int) -> np.ndarray:
+        raise NotImplementedError
+
+    def frames(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
+        for index in range(start, len(self) if stop is None else min(stop, len(self))):
+            yield self.frame(index)
+
+    def frames_reversed(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        for index in range(stop - 1, start - 1, -1):
+            yield self.frame(index)
+
+    def timestamps(self) -> None:
+        return None
+
+
+class ArrayReader(_Indexed):
+    """uint8 (T, H, W, 3) or grey (T, H, W); frames are views of a colour array."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        if array.dtype != np.uint8:
+            raise InputError(f"a video array must be uint8, got {array.dtype}; expected values 0..255")
+        if not (array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 3)):
+            raise InputError(f"a video array must have the shape (T, H, W, 3) or (T, H, W), got {array.shape}")
+        if 0 in array.shape:
+            raise InputError(f"a video array needs at least one frame and one pixel, got the shape {array.shape}")
+        self._array = array
+        self.size = (array.shape[1], array.shape[2])
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def frame(self, index: int) -> np.ndarray:
+        frame = self._array[index]
+        return frame if frame.ndim == 3 else np.repeat(frame[..., None], 3, axis=2)
+
+
+class FolderReader(_Indexed):
+    """The pictures of a folder in natural order, all of one size (looked up in the headers when opened)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = list_images(folder)
+        if not self._paths:
+            raise InputError(f"{folder}: no pictures in this folder; expected {', '.join(SUFFIXES)}")
+        self.size = image_size(self._paths[0])
+        for path in self._paths[1:]:
+            size = image_size(path)
+            if size != self.size:
+                first = f"{self._paths[0].name} is {self.size[1]}x{self.size[0]}"
+                raise InputError(f"{path}: is {size[1]}x{size[0]}, but {first}; the pictures must have one size")
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def frame(self, index: int) -> np.ndarray:
+        frame = read_image(self._paths[index])
+        if frame.shape[:2] != self.size:
+            raise InputError(f"{self._paths[index]}: changed while it was in use")
+        return frame
+
+
+class LiveReader:
+    """A camera or stream: frames once, in order of arrival. A later iteration goes on where the last one stopped."""
+
+    is_live = True
+
+    def __init__(self, source: str | int, frames: Iterator[np.ndarray], fps: float | None) -> None:
+        self._source, self._frames, self.fps = source, frames, fps
+        first = next(frames, None)
+        if first is None:
+            raise InputError(f"{source}: no frame arrives from this source")
+        self._first: np.ndarray | None = first
+        self.size = (first.shape[0], first.shape[1])
+
+    def __len__(self) -> int:
+        raise self._not_live()
+
+    def _not_live(self) -> InputError:
+        return InputError(f"{self._source!r} is live: it has no length and cannot be sought in or played backwards")
+
+    def frames(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
+        if start:
+            raise self._not_live()
+        return self._take(stop)
+
+    def _take(self, count: int | None) -> Iterator[np.ndarray]:
+        while count is None or count > 0:
+            frame, self._first = self._first, None
+            if frame is None and (frame := next(self._frames, None)) is None:
+                return
+            yield frame
+            count = None if count is None else count - 1
+
+    def frames_reversed(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        raise self._not_live()
+
+    def frame(self, index: int) -> np.ndarray:
+        raise self._not_live()
+
+    def timestamps(self) -> None:
+        return None
+
+
+def _camera(index: int) -> LiveReader:
+    import cv2
+
+    capture = cv2.VideoCapture(index)
+    if not capture.isOpened():
+        raise InputError(f"camera {index} cannot be opened; expected the number of a connected camera, the first is 0")
+
+    def frames() -> Iterator[np.ndarray]:
+        try:
+            while True:
+                arrived, frame = capture.read()
+                if not arrived:
+                    return
+                yield np.ascontiguousarray(frame[..., ::-1])
+        finally:
+            capture.release()
+
+    rate = float(capture.get(cv2.CAP_PROP_FPS))
+    return LiveReader(index, frames(), rate if 0 < rate < 1000 else None)
+
+
+def _stream(url: str) -> LiveReader:
+    container = open_container(url)
+    stream = video_stream(container, url)
+
+    def frames() -> Iterator[np.ndarray]:
+        size = None
+        with container:
+            try:
+                for frame in container.decode(stream):
+                    image = picture(frame, size)
+                    size = size or image.shape[:2]
+                    yield image
+            except av.FFmpegError as error:
+                warnings.warn(f"{url}: the stream broke off ({describe(error)})", UserWarning, stacklevel=2)
+
+    rate = stream.average_rate
+    return LiveReader(url, frames(), float(rate) if rate else None)
+
+
+def open_reader(source: Any) -> Reader:
+    """The reader for a path, URL, camera number or array. Raises InputError where the source is no video."""
+    if isinstance(source, np.ndarray):
+        return ArrayReader(source)
+    if isinstance(source, (int, np.integer)) and not isinstance(source, bool):
+        return _camera(int(source))
+    if not isinstance(source, (str, Path)):
+        raise InputError(
+            f"a video must be a path, URL, camera number, uint8 array or Video, got {type(source).__name__}"
+        )
+    if isinstance(source, str) and re.match(r"[a-z][a-z0-9+.-]+://", source, re.IGNORECASE):
+        with open_container(source) as container:
+            endless = container.duration is None or not source.lower().startswith(("http", "file"))
+        return _stream(source) if endless else FileReader(source)
+    path = Path(source)
+    if "\0" in str(source):
+        raise InputError(f"{str(source)!r}: not a path")
+    if path.is_dir():
+        return FolderReader(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    if path.suffix.lower() in SUFFIXES:
+        raise InputError(f"{path}: is a picture; expected a video file or a folder of pictures")
+    return FileReader(str(path))
