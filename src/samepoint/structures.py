@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from samepoint.errors import InputError, MissingExtraError
+from samepoint.errors import InputError
 
 if TYPE_CHECKING:
     import pandas
@@ -26,8 +26,11 @@ DEFAULT_FPS = 25.0  # of a folder of pictures or an array, which carry no rate
 
 def _array(value: Any, dtype: type, what: str) -> np.ndarray:
     try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufO" or (dtype is np.bool_ and not ((array == 0) | (array == 1)).all()):
+            raise ValueError
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(value).astype(dtype, copy=False)
+            return array.astype(dtype, copy=False)
     except (TypeError, ValueError, OverflowError):
         raise InputError(f"{what} must be an array of {np.dtype(dtype).name}, got {type(value).__name__}") from None
 
@@ -192,6 +195,8 @@ class Tracks:
         confidence = _array(self.confidence, np.float32, "track confidence")
         if xy.ndim != 3 or xy.shape[2] != 2:
             raise InputError(f"track xy must have the shape (N, T, 2), got {xy.shape}")
+        if len(xy) and not xy.shape[1]:
+            raise InputError("tracks need at least one frame")
         for what, array in (("visible", visible), ("confidence", confidence)):
             if array.shape != xy.shape[:2]:
                 raise InputError(f"track {what} must have the shape {xy.shape[:2]}, got {array.shape}")
@@ -277,26 +282,10 @@ class Tracks:
         return cls.from_confidence(xy, ~_array(occluded, np.bool_, "TAP-Vid occluded"), fps, size, names)
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """One row for every point and frame: point, name, frame, time (s), x, y, visible, confidence."""
-        try:
-            import pandas as pd
-        except ImportError:
-            raise MissingExtraError("Tracks.to_dataframe", "tables") from None
+        """One row for every point and frame: point, name, frame, time (s), x, y, visible, confidence. Needs pandas."""
+        from samepoint.io.tracks.table import to_dataframe
 
-        count, frames = self.xy.shape[:2]
-        frame = np.tile(np.arange(frames), count)
-        return pd.DataFrame(
-            {
-                "point": np.repeat(np.arange(count), frames),
-                "name": pd.Series([name for name in self.names for _ in range(frames)], dtype="str"),
-                "frame": frame,
-                "time": frame / self.fps,
-                "x": self.xy[..., 0].ravel(),
-                "y": self.xy[..., 1].ravel(),
-                "visible": self.visible.ravel(),
-                "confidence": self.confidence.ravel(),
-            }
-        )
+        return to_dataframe(self)
 
 
 @dataclass(frozen=True, eq=False, init=False)

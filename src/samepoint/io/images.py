@@ -25,7 +25,7 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     ['img2.png', 'img10.png']
     """
     parts = re.split(r"([0-9]+)", name)
-    keys = [(0, int(part), part) if part[:1].isdecimal() else (1, 0, part.casefold()) for part in parts]
+    keys = [(0, int(part), part) if place % 2 else (1, 0, part.casefold()) for place, part in enumerate(parts)]
     return (*keys, (2, 0, name))
 
 
