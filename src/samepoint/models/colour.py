@@ -1,0 +1,43 @@
+"""From uint8 RGB to what a network reads: ImageNet-normalised RGB or Lab."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+ColourSpace = Literal["rgb", "lab"]
+
+_STATISTICS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+    "rgb": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "lab": ((50.0, 0.0, 0.0), (50.0, 127.0, 127.0)),
+}
+_TO_XYZ = (
+    (0.412453 / 0.950456, 0.357580 / 0.950456, 0.180423 / 0.950456),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334 / 1.088754, 0.119193 / 1.088754, 0.950227 / 1.088754),
+)
+
+
+def rgb_to_lab(rgb: Tensor) -> Tensor:
+    """sRGB in [0, 1], (..., 3), to CIE Lab (D65): L in [0, 100], a and b about -128 to 127.
+
+    >>> [round(v, 2) for v in rgb_to_lab(torch.tensor([1.0, 0.0, 0.0])).tolist()]
+    [53.24, 80.09, 67.2]
+    """
+    linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb.clamp_min(0) + 0.055) / 1.055) ** 2.4)
+    xyz = linear @ torch.tensor(_TO_XYZ, dtype=rgb.dtype, device=rgb.device).T
+    root = xyz.clamp_min(1e-12) ** (1 / 3)
+    g = torch.where(xyz > 0.008856, root, 7.787 * xyz + 16 / 116)
+    lightness = torch.where(xyz[..., 1] > 0.008856, 116 * root[..., 1] - 16, 903.3 * xyz[..., 1])
+    return torch.stack([lightness, 500 * (g[..., 0] - g[..., 1]), 200 * (g[..., 1] - g[..., 2])], dim=-1)
+
+
+def normalise(frames: Tensor, colour: ColourSpace) -> Tensor:
+    """uint8 (or 0-to-255 float) RGB (B, H, W, 3) to float32 (B, 3, H, W), mean and deviation of the colour space removed."""
+    values = frames.to(torch.float32) / 255
+    if colour == "lab":
+        values = rgb_to_lab(values)
+    mean, deviation = (torch.tensor(s, device=values.device) for s in _STATISTICS[colour])
+    return ((values - mean) / deviation).permute(0, 3, 1, 2)

@@ -1,0 +1,157 @@
+"""ResNets with torchvision's key names and free strides: the published encoders are configurations of this class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..geometry import Lattice
+from .colour import ColourSpace, normalise
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+
+
+def _projection(inputs: int, outputs: int, stride: int) -> nn.Module | None:
+    if stride == 1 and inputs == outputs:
+        return None
+    return nn.Sequential(_conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, width: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = _conv(inputs, width, 3, stride)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv(width, width, 3)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = _projection(inputs, width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(x)) + shortcut)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 (which carries the stride), 1x1 and a shortcut; four times as wide at its end."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, stride: int = 1) -> None:
+        super().__init__()
+        outputs = width * self.expansion
+        self.conv1 = _conv(inputs, width, 1)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv(width, width, 3, stride)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = _conv(width, outputs, 1)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.downsample = _projection(inputs, outputs, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        return F.relu(self.bn3(self.conv3(x)) + shortcut)
+
+
+_DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+}
+
+
+class ResNet(nn.Module):
+    """A ResNet that stops after the last stage it is asked for.
+
+    Args:
+        depth: 18, 34, 50 or 101.
+        strides: stride of each of the four stages; the stem adds 2, the pooling another 2.
+        pool: whether the stem ends in a 3x3 max pooling.
+        outputs: the stages (1 to 4) that :meth:`features` returns, coarse to fine whatever the order given.
+        colour: the input's colour space and normalisation.
+
+    FGVC is ``ResNet.fgvc()``: ResNet-18, no pooling, strides (1, 1, 1, 4), stage 3 of a Lab picture, 256 channels at stride 2.
+    """
+
+    def __init__(
+        self,
+        depth: int = 18,
+        strides: Sequence[int] = (1, 2, 2, 2),
+        pool: bool = True,
+        outputs: Sequence[int] = (4,),
+        colour: ColourSpace = "rgb",
+    ) -> None:
+        super().__init__()
+        block, counts = _DEPTHS[depth]
+        self.pool = pool
+        self.colour: ColourSpace = colour
+        self.outputs = tuple(sorted(set(outputs), reverse=True))
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        inputs, stride = 64, 4 if pool else 2
+        lattices: dict[int, Lattice] = {}
+        channels: dict[int, int] = {}
+        for stage in range(1, self.outputs[0] + 1):
+            width = 64 * 2 ** (stage - 1)
+            blocks: list[nn.Module] = []
+            for position in range(counts[stage - 1]):
+                blocks.append(block(inputs, width, strides[stage - 1] if position == 0 else 1))
+                inputs = width * block.expansion
+            setattr(self, f"layer{stage}", nn.Sequential(*blocks))
+            stride *= strides[stage - 1]
+            lattices[stage], channels[stage] = Lattice(stride), inputs
+        self.lattices = tuple(lattices[stage] for stage in self.outputs)
+        self.channels = tuple(channels[stage] for stage in self.outputs)
+
+    @classmethod
+    def fgvc(cls) -> ResNet:
+        """The encoder of FGVC (ICCV 2023): stage 3 of a ResNet-18 at stride 2 on Lab input."""
+        return cls(18, (1, 1, 1, 4), pool=False, outputs=(3,), colour="lab")
+
+    def preprocess(self, frames: Tensor) -> Tensor:
+        """uint8 RGB frames (B, H, W, 3) to the network's normalised input (B, 3, H, W), float32."""
+        return normalise(frames, self.colour)
+
+    def features(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Maps (B, C, h, w) of the chosen stages, the last the finest; ``lattices`` says where their cells lie."""
+        x = F.relu(self.bn1(self.conv1(x)))
+        if self.pool:
+            x = F.max_pool2d(x, 3, 2, 1)
+        maps: dict[int, Tensor] = {}
+        for stage in range(1, self.outputs[0] + 1):
+            x = getattr(self, f"layer{stage}")(x)
+            maps[stage] = x
+        return tuple(maps[stage] for stage in self.outputs)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return self.features(x)
+
+
+def initialise(network: nn.Module) -> None:
+    """Kaiming for convolutions, ones for normalisations, zero for the last one of each block (identity at the start)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, Bottleneck):
+                module.bn3.weight.zero_()
+            elif isinstance(module, BasicBlock):
+                module.bn2.weight.zero_()

@@ -1,0 +1,100 @@
+"""``samepoint.track``: points through a whole video, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import InputError
+from ..models.network import PointNetwork
+from ..models.weights import load_model
+from ..structures import Queries, Tracks, Video
+from .tracker import PointTracker
+
+Progress = Callable[[int, "int | None"], None]
+
+
+def track(
+    video: Video | np.ndarray | str | Path | int,
+    queries: Queries,
+    *,
+    model: PointNetwork | str | Path = "samepoint-base",
+    backward: bool = False,
+    short_side: int | None = 480,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    progress: Progress | None = None,
+) -> Tracks:
+    """Follow points through a video.
+
+    Args:
+        video: a file, a folder of pictures, uint8 frames (T, H, W, 3), a camera index, a URL, or a ``Video``.
+        queries: N points, each in its own frame.
+        model: a network, a name in the table of weights, or a weight file.
+        backward: also follow each point back from its frame to the first; without it positions before the query are NaN.
+        short_side: working resolution; larger finds finer detail and takes longer; None keeps the video's own.
+        device: ``"cpu"``, ``"cuda"``, ...; the model's by default.
+        dtype: precision of the encoder; bfloat16 where the device gains from it by default.
+        progress: called after each frame with the frames done and the frames in all (None if unknown).
+
+    Returns:
+        Tracks of N points through T frames, in pixels of the video.
+
+    Raises:
+        InputError: no query, a query outside the video, a video that cannot be read, an unknown model.
+    """
+    clip = video if isinstance(video, Video) else Video(video)
+    if len(queries) == 0:
+        raise InputError("no query point to follow")
+    if backward and clip.is_live:
+        raise InputError("a live source cannot be tracked backward")
+    queries.check(clip.size, None)
+    network = model if isinstance(model, PointNetwork) else load_model(model)
+
+    def tracker() -> PointTracker:
+        return PointTracker(network, short_side=short_side, device=device, dtype=dtype)
+
+    known = None if clip.is_live else len(clip)
+    if known is not None:
+        queries.check(clip.size, known)
+    total = known * 2 if known is not None and backward else known
+    done = 0
+
+    def report() -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(done, total)
+
+    xy, confidence = _run(tracker(), clip, queries, report)
+    frames = xy.shape[1]
+    queries.check(clip.size, frames)
+    if backward:
+        mirrored = Queries(frame=frames - 1 - queries.frame, xy=queries.xy)
+        back_xy, back_confidence = _run(tracker(), clip.frames_reversed(), mirrored, report)
+        before = np.arange(frames)[None] < queries.frame[:, None]
+        xy = np.where(before[..., None], back_xy[:, ::-1], xy)
+        confidence = np.where(before, back_confidence[:, ::-1], confidence)
+    names = queries.name or tuple(f"point{i}" for i in range(len(queries)))
+    return Tracks.from_confidence(xy, confidence, fps=clip.fps, size=clip.size, names=names)
+
+
+def _run(
+    tracker: PointTracker, frames: Iterable[np.ndarray], queries: Queries, report: Callable[[], None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (N, T, 2), NaN before each query, and confidences (N, T)."""
+    tracker.add(queries)
+    columns: list[tuple[np.ndarray, np.ndarray]] = []
+    for frame in frames:
+        state = tracker.step(frame)
+        xy = np.full((len(queries), 2), np.nan, np.float32)
+        confidence = np.zeros(len(queries), np.float32)
+        xy[state.ids], confidence[state.ids] = state.xy, state.confidence
+        columns.append((xy, confidence))
+        report()
+    if not columns:
+        raise InputError("the video has no frames")
+    return np.stack([c[0] for c in columns], axis=1), np.stack([c[1] for c in columns], axis=1)

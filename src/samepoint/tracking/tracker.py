@@ -1,0 +1,206 @@
+"""The streaming core: frames go in one by one, the points that are followed come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..geometry import fit_size
+from ..models.network import PointNetwork
+from ..models.precision import autocast, prefers_bf16
+from ..models.refiner import channels_last
+from ..models.weights import load_model
+from ..structures import Queries
+from .refined import RefinedPoints, RefineSettings
+
+
+@dataclass(frozen=True)
+class TrackState:
+    """The live points in one frame: ``ids`` int64 (N,), ``xy`` float32 (N, 2), ``visible`` bool and ``confidence`` (N,)."""
+
+    frame: int
+    ids: np.ndarray
+    xy: np.ndarray
+    visible: np.ndarray
+    confidence: np.ndarray
+
+
+class Method(Protocol):
+    """How points are carried from frame to frame, at the working resolution. Order of points is order of adding."""
+
+    def add(self, maps: tuple[Tensor, ...], xy: Tensor) -> None:
+        """Start points (N, 2) in the frame whose channels-last maps (1, h, w, C) are given."""
+
+    def step(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Go on to the next frame: positions (N, 2) and probabilities of being visible (N,)."""
+
+    def keep(self, mask: Tensor) -> None:
+        """Forget the points where ``mask`` (N,) is false."""
+
+
+class PointTracker:
+    """Follows points through frames given one at a time.
+
+    Memory is bounded by the live points and a few frames of features, whatever the length of the video.
+
+    Args:
+        network: a :class:`~samepoint.models.network.PointNetwork` or any network with ``preprocess``, ``features`` and ``lattices``.
+        method: what carries the points; the refiner of ``network`` by default.
+        short_side: frames are worked on at this short side, larger or smaller than they are; None keeps their size.
+        device: where to compute; where the network is by default.
+        dtype: precision of the encoder; bfloat16 where the device gains from it by default.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        method: Method | None = None,
+        short_side: int | None = 480,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if method is None and not isinstance(network, PointNetwork):
+            raise InputError(f"{type(network).__name__} has no refiner: choose a method, such as PropagatedPoints")
+        first = next(network.parameters())
+        self.device = torch.device(device) if device is not None else first.device
+        self.bf16 = prefers_bf16(self.device) if dtype is None else dtype == torch.bfloat16
+        self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        if method is None:
+            assert isinstance(network, PointNetwork)
+            method = RefinedPoints(network.refiner, RefineSettings())
+        self.method = method
+        self.short_side = short_side
+        self._frame = -1
+        self._size: tuple[int, int] | None = None
+        self._scale = torch.ones(2)
+        self._maps: tuple[Tensor, ...] = ()
+        self._ids = np.zeros(0, np.int64)
+        self._xy = torch.zeros(0, 2)
+        self._confidence = torch.zeros(0)
+        self._waiting: list[tuple[int, int, np.ndarray]] = []
+        self._next_id = 0
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path = "samepoint-base",
+        *,
+        short_side: int | None = 480,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> PointTracker:
+        """A tracker with the weights of a name in the table or of a file."""
+        return cls(load_model(model), short_side=short_side, device=device, dtype=dtype)
+
+    @property
+    def frame(self) -> int:
+        """Index of the frame last stepped; -1 before the first."""
+        return self._frame
+
+    def add(self, queries: Queries) -> np.ndarray:
+        """Follow more points, from the frame last stepped or from a later one on.
+
+        Returns:
+            Their ids, int64 (N,), by which :meth:`step` names them and :meth:`remove` forgets them.
+
+        Raises:
+            InputError: a query frame that has passed, or a point outside the frame.
+        """
+        late = np.flatnonzero(queries.frame < self._frame)
+        if len(late):
+            point = int(late[0])
+            raise InputError(
+                f"point {point}: its frame {int(queries.frame[point])} has passed; the last one stepped is {self._frame}"
+            )
+        if self._size is not None:
+            queries.check(self._size, None)
+        ids = np.arange(self._next_id, self._next_id + len(queries))
+        self._next_id += len(queries)
+        self._waiting += [(int(f), int(i), p) for f, i, p in zip(queries.frame, ids, queries.xy, strict=True)]
+        self._waiting.sort(key=lambda item: item[:2])
+        if self._frame >= 0:
+            self._start_waiting()
+        return ids
+
+    def remove(self, ids: np.ndarray | list[int]) -> None:
+        """Stop following points.
+
+        Raises:
+            InputError: an id that is not followed.
+        """
+        gone = {int(i) for i in np.atleast_1d(np.asarray(ids, dtype=np.int64))}
+        known = {int(i) for i in self._ids} | {item[1] for item in self._waiting}
+        if unknown := gone - known:
+            raise InputError(f"no point with id {min(unknown)} is followed")
+        self._waiting = [item for item in self._waiting if item[1] not in gone]
+        keep = np.array([int(i) not in gone for i in self._ids], dtype=bool)
+        mask = torch.from_numpy(keep)
+        self.method.keep(mask.to(self.device))
+        self._ids, self._xy, self._confidence = self._ids[keep], self._xy[mask], self._confidence[mask]
+
+    @torch.inference_mode()
+    def step(self, frame: np.ndarray) -> TrackState:
+        """Take the next frame, uint8 RGB (H, W, 3), and say where the live points are in it.
+
+        Raises:
+            InputError: a frame of another shape or type than the first.
+        """
+        frame = np.asarray(frame)
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise InputError(f"a frame is uint8 (H, W, 3); got {frame.dtype} {frame.shape}")
+        size = (frame.shape[0], frame.shape[1])
+        if self._size is None:
+            self._start(size)
+        elif size != self._size:
+            raise InputError(f"frame {self._frame + 1} is {size[1]}x{size[0]}, those before {self._size[1]}x{self._size[0]}")
+        self._maps = self._encode(frame)
+        self._frame += 1
+        if len(self._ids):
+            xy, confidence = self.method.step(self._maps)
+            self._xy, self._confidence = xy.cpu() / self._scale, confidence.cpu()
+        self._start_waiting()
+        return self.state()
+
+    def state(self) -> TrackState:
+        """The live points in the frame last stepped."""
+        confidence = self._confidence.numpy().astype(np.float32)
+        return TrackState(
+            self._frame, self._ids.copy(), self._xy.numpy().astype(np.float32), confidence >= 0.5, confidence
+        )
+
+    def _start(self, size: tuple[int, int]) -> None:
+        for index, _, xy in self._waiting:
+            Queries(frame=np.array([index]), xy=xy[None]).check(size, None)
+        self._size = size
+        self._work = fit_size(size, self.short_side)
+        self._scale = torch.tensor([self._work[1] / size[1], self._work[0] / size[0]])
+
+    def _encode(self, frame: np.ndarray) -> tuple[Tensor, ...]:
+        height, width = self._work
+        if (height, width) != frame.shape[:2]:
+            smaller = height < frame.shape[0]
+            frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+        pixels = torch.from_numpy(np.ascontiguousarray(frame))[None].to(self.device)
+        with autocast(self.device, self.bf16):
+            x = self.network.preprocess(pixels).contiguous(memory_format=torch.channels_last)  # type: ignore[operator]
+            maps = self.network.features(x)  # type: ignore[operator]
+        return channels_last([level.float() for level in maps])
+
+    def _start_waiting(self) -> None:
+        now = [item for item in self._waiting if item[0] == self._frame]
+        if not now:
+            return
+        self._waiting = [item for item in self._waiting if item[0] > self._frame]
+        xy = torch.from_numpy(np.stack([item[2] for item in now]).astype(np.float32))
+        self.method.add(self._maps, (xy * self._scale).to(self.device))
+        self._ids = np.concatenate([self._ids, np.array([item[1] for item in now], np.int64)])
+        self._xy = torch.cat([self._xy, xy])
+        self._confidence = torch.cat([self._confidence, torch.ones(len(now))])
