@@ -8,13 +8,20 @@ direction where a function says so), ``waves`` (K, 5) holds amplitude x, y, wave
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 from numba import njit
 
 # Below this projective denominator a position is past the horizon: it is sent far outside any texture.
 HORIZON = 1e-3
+# A layer's remaining light below this is not worth another texture lookup.
 OPAQUE = 1.0 / 255.0
+# Mirrored pixels around a texture, so that a cubic's neighbours always exist.
+PAD = 2
+# Standard normal quantiles, scaled to unit variance: the noise is drawn from them by twelve random bits.
+_QUANTILES = np.array([NormalDist().inv_cdf((i + 0.5) / 4096) for i in range(4096)])
+_NORMAL = (_QUANTILES / _QUANTILES.std()).astype(np.float32)
 
 
 @njit(cache=True, nogil=True)
@@ -104,15 +111,23 @@ def alphas(texture_points, mask):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _reflect(i, n):  # type: ignore[no-untyped-def]
-    i = i % (2 * n)
-    return i if i < n else 2 * n - 1 - i
+def _mirror(position, n):  # type: ignore[no-untyped-def]
+    """A raster coordinate folded into 0 to n, as mirrors at both borders would."""
+    if 0.0 <= position <= n:
+        return position
+    position = position % (2.0 * n)
+    return position if position <= n else 2.0 * n - position
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _cubic(texture, u, v, out):  # type: ignore[no-untyped-def]
-    """Catmull-Rom colour at an index position, mirrored beyond the border, into ``out`` (3,)."""
-    height, width = texture.shape[0], texture.shape[1]
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _cubic(texture, u, v, out, row):  # type: ignore[no-untyped-def]
+    """Catmull-Rom colour at an index position, mirrored beyond the border, into ``out`` (3,); ``row`` (16,) is scratch.
+
+    ``texture`` (h + 2 PAD, 4 (w + 2 PAD)) uint8: four bytes a pixel and a mirrored border, so that each row's four
+    neighbours are sixteen bytes in a row, which the compiler turns into one vector.
+    """
+    u = _mirror(u + 0.5, texture.shape[1] // 4 - 2 * PAD) - 0.5
+    v = _mirror(v + 0.5, texture.shape[0] - 2 * PAD) - 0.5
     j = math.floor(u)
     i = math.floor(v)
     f = np.float32(u - j)
@@ -130,50 +145,47 @@ def _cubic(texture, u, v, out):  # type: ignore[no-untyped-def]
     y1 = (a * g - b) * g * g + one
     y2 = ((two - a * g) * g + half) * g
     y3 = (half * g - half) * g * g
-    red = np.float32(0.0)
-    green = np.float32(0.0)
-    blue = np.float32(0.0)
-    if i >= 1 and j >= 1 and i < height - 2 and j < width - 2:
-        for r in range(4):
-            w = y0 if r == 0 else (y1 if r == 1 else (y2 if r == 2 else y3))
-            row = texture[i - 1 + r]
-            p = j - 1
-            red += w * (x0 * row[p, 0] + x1 * row[p + 1, 0] + x2 * row[p + 2, 0] + x3 * row[p + 3, 0])
-            green += w * (x0 * row[p, 1] + x1 * row[p + 1, 1] + x2 * row[p + 2, 1] + x3 * row[p + 3, 1])
-            blue += w * (x0 * row[p, 2] + x1 * row[p + 1, 2] + x2 * row[p + 2, 2] + x3 * row[p + 3, 2])
-    else:
-        p0 = _reflect(j - 1, width)
-        p1 = _reflect(j, width)
-        p2 = _reflect(j + 1, width)
-        p3 = _reflect(j + 2, width)
-        for r in range(4):
-            w = y0 if r == 0 else (y1 if r == 1 else (y2 if r == 2 else y3))
-            row = texture[_reflect(i - 1 + r, height)]
-            red += w * (x0 * row[p0, 0] + x1 * row[p1, 0] + x2 * row[p2, 0] + x3 * row[p3, 0])
-            green += w * (x0 * row[p0, 1] + x1 * row[p1, 1] + x2 * row[p2, 1] + x3 * row[p3, 1])
-            blue += w * (x0 * row[p0, 2] + x1 * row[p1, 2] + x2 * row[p2, 2] + x3 * row[p3, 2])
-    out[0] = red
-    out[1] = green
-    out[2] = blue
+    p = np.uint64(4 * (j - 1 + PAD))
+    r0 = texture[np.uint64(i - 1 + PAD)]
+    r1 = texture[np.uint64(i + PAD)]
+    r2 = texture[np.uint64(i + 1 + PAD)]
+    r3 = texture[np.uint64(i + 2 + PAD)]
+    for k in range(16):
+        q = p + np.uint64(k)
+        row[k] = y0 * r0[q] + y1 * r1[q] + y2 * r2[q] + y3 * r3[q]
+    for c in range(3):
+        out[c] = x0 * row[c] + x1 * row[4 + c] + x2 * row[8 + c] + x3 * row[12 + c]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _linear(texture, u, v, weight, out):  # type: ignore[no-untyped-def]
-    """Adds ``weight`` times the bilinear colour at an index position, mirrored beyond the border, to ``out`` (3,)."""
-    height, width = texture.shape[0], texture.shape[1]
+    """Adds ``weight`` times the bilinear colour at an index position to ``out`` (3,); ``texture`` as in _cubic."""
+    u = _mirror(u + 0.5, texture.shape[1] // 4 - 2 * PAD) - 0.5
+    v = _mirror(v + 0.5, texture.shape[0] - 2 * PAD) - 0.5
     j = math.floor(u)
     i = math.floor(v)
     f = np.float32(u - j)
     g = np.float32(v - i)
     one = np.float32(1.0)
-    if i >= 0 and j >= 0 and i < height - 1 and j < width - 1:
-        j0, j1, i0, i1 = j, j + 1, i, i + 1
-    else:
-        j0, j1, i0, i1 = _reflect(j, width), _reflect(j + 1, width), _reflect(i, height), _reflect(i + 1, height)
+    p = np.uint64(4 * (j + PAD))
+    top = texture[np.uint64(i + PAD)]
+    low = texture[np.uint64(i + 1 + PAD)]
     for c in range(3):
-        top = texture[i0, j0, c] * (one - f) + texture[i0, j1, c] * f
-        low = texture[i1, j0, c] * (one - f) + texture[i1, j1, c] * f
-        out[c] += weight * (top * (one - g) + low * g)
+        q = p + np.uint64(c)
+        near = top[q] * (one - g) + low[q] * g
+        far = top[q + np.uint64(4)] * (one - g) + low[q + np.uint64(4)] * g
+        out[c] += weight * (near * (one - f) + far * f)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _phases(rate, n):  # type: ignore[no-untyped-def]
+    """Sine and cosine (n,) of rate times the x of a row's pixel centres, rate in radians a pixel."""
+    sines = np.empty(n)
+    cosines = np.empty(n)
+    for x in range(n):
+        sines[x] = math.sin(rate * (x + 0.5))
+        cosines[x] = math.cos(rate * (x + 0.5))
+    return sines, cosines
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -222,9 +234,10 @@ def draw_layer(colour, light, label, index, texture, mask, box, affine, waves, b
     """Adds a layer under those already drawn: layers come from the top down, the background last.
 
     Args: ``colour`` (H, W, 3) float32 collects light, ``light`` (H, W) float32 holds the share still to come, ``label``
-    (H, W) int16 is -1 until a layer of alpha >= 0.5 claims the pixel. ``mask`` of no elements: opaque everywhere.
-    ``box``: top, bottom, left, right of the rows and columns to visit. The ``late_`` map is that of half an exposure
-    later, used when ``blurred``: the texture is averaged along the difference, symmetrically around the frame's own.
+    (H, W) int16 is -1 until a layer of alpha >= 0.5 claims the pixel. ``texture`` as in _cubic. A ``mask`` without
+    elements is opaque everywhere. ``box``: top, bottom, left, right of the rows and columns to visit. The ``late_`` map
+    is that of half an exposure later, used when ``blurred``: the texture is averaged along the difference,
+    symmetrically around the frame's own.
     """
     top, bottom, left, right = box[0], box[1], box[2], box[3]
     n = right - left
@@ -236,6 +249,7 @@ def draw_layer(colour, light, label, index, texture, mask, box, affine, waves, b
         late_sines, late_cosines = _row_tables(late_affine, late_waves, left, right)
     opaque = mask.shape[0] == 0
     sample = np.empty(3, np.float32)
+    scratch = np.empty(16, np.float32)
     for y in range(top, bottom):
         _row_positions(y, left, affine, waves, bend, centre, sines, cosines, us, vs)
         if blurred:
@@ -258,7 +272,7 @@ def draw_layer(colour, light, label, index, texture, mask, box, affine, waves, b
             if steps <= 1:
                 if alpha < OPAQUE:
                     continue
-                _cubic(texture, u, v, sample)
+                _cubic(texture, u, v, sample, scratch)
                 for c in range(3):
                     sample[c] *= np.float32(alpha)
             else:
@@ -280,44 +294,49 @@ def draw_layer(colour, light, label, index, texture, mask, box, affine, waves, b
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _gaussian(counter):  # type: ignore[no-untyped-def]
-    """Nearly normal noise of unit variance: the sum of four uniforms from a SplitMix64 hash of the counter."""
+def _hash(counter):  # type: ignore[no-untyped-def]
+    """SplitMix64's output function: 64 random bits of a uint64 counter."""
     z = counter * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    low = np.uint64(0xFFFF)
-    total = np.int64(z & low) + np.int64((z >> np.uint64(16)) & low)
-    total += np.int64((z >> np.uint64(32)) & low) + np.int64(z >> np.uint64(48))
-    return (total - 131070) * np.float32(1.7320508 / 65536.0)
+    return z ^ (z >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def develop(colour, curve, shading, shadow, read, shot, seed, out):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def develop(colour, curve, grain, shading, shadow, seed, out):  # type: ignore[no-untyped-def]
     """Light to a picture: shading, tone curve, noise, rounding.
 
-    ``colour`` (H, W, 3) float32, ``curve`` (3, 257) float32 the tone curve at 0 to 256, ``shading`` and ``shadow`` (4,)
-    strength, wave vector and phase; ``read`` deviation in the dark, ``shot`` variance a level, ``seed`` uint64.
+    ``colour`` (H, W, 3) float32, ``curve`` and ``grain`` (3, 257) float32 the developed level and its noise's standard
+    deviation at 0 to 256, ``shading`` and ``shadow`` (4,) strength, wave vector and phase, ``seed`` uint64.
     """
     height, width = colour.shape[0], colour.shape[1]
-    counter = seed
+    shaded = shading[0] > 0.0 or shadow[0] > 0.0
+    noisy = grain.max() > 0.0
+    bits = np.uint64(0)
+    gains = np.ones(width, np.float32)
+    sines, cosines = _phases(shading[1], width)
+    dark_sines, dark_cosines = _phases(shadow[1], width)
     for y in range(height):
+        if shaded:
+            s, c = (
+                shading[0] * math.sin(shading[2] * (y + 0.5) + shading[3]),
+                shading[0] * math.cos(shading[2] * (y + 0.5) + shading[3]),
+            )
+            e, f = 2.0 * math.sin(shadow[2] * (y + 0.5) + shadow[3]), 2.0 * math.cos(shadow[2] * (y + 0.5) + shadow[3])
+            for x in range(width):
+                depth = min(max(0.5 + dark_sines[x] * f + dark_cosines[x] * e, 0.0), 1.0)
+                dark = 1.0 - shadow[0] * depth * depth * (3.0 - 2.0 * depth)
+                gains[x] = (1.0 + sines[x] * c + cosines[x] * s) * dark
         for x in range(width):
-            gain = np.float32(1.0)
-            if shading[0] > 0.0:
-                gain += np.float32(shading[0] * math.sin(shading[1] * x + shading[2] * y + shading[3]))
-            if shadow[0] > 0.0:
-                depth = 0.5 + 2.0 * math.sin(shadow[1] * x + shadow[2] * y + shadow[3])
-                depth = min(max(depth, 0.0), 1.0)
-                gain *= np.float32(1.0 - shadow[0] * depth * depth * (3.0 - 2.0 * depth))
+            gain = gains[x]
+            if noisy:
+                bits = _hash(seed + np.uint64(y * width + x))
             for c in range(3):
-                value = min(max(colour[y, x, c] * gain, np.float32(0.0)), np.float32(255.0))
-                step = int(value)
-                part = value - np.float32(step)
-                value = curve[c, step] + part * (curve[c, step + 1] - curve[c, step])
-                if read > 0.0 or shot > 0.0:
-                    counter += np.uint64(1)
-                    value += np.float32(math.sqrt(read * read + shot * max(value, np.float32(0.0)))) * _gaussian(
-                        counter
-                    )
-                out[y, x, c] = np.uint8(min(max(value + np.float32(0.5), np.float32(0.0)), np.float32(255.0)))
+                light = min(max(colour[y, x, c] * gain, np.float32(0.0)), np.float32(255.0))
+                step = np.uint64(light)
+                part = light - np.float32(step)
+                level = curve[c, step] + part * (curve[c, step + np.uint64(1)] - curve[c, step])
+                if noisy:
+                    level += grain[c, step] * _NORMAL[bits & np.uint64(4095)]
+                    bits >>= np.uint64(12)
+                out[y, x, c] = np.uint8(min(max(level + np.float32(0.5), np.float32(0.0)), np.float32(255.0)))

@@ -61,16 +61,15 @@ class Course:
 
 
 def draw_course(rng: np.random.Generator, speed: float, dims: int, frames: int, reach: float) -> Course:
-    """A random course with a speed of about ``speed`` a frame that stays within about ``reach`` of its start."""
+    """A random course of root mean square ``speed`` a frame, slower where it would go beyond ``reach``."""
     start = rng.uniform(0, frames - 1)
-    steady = rng.random()
-    steady = min(steady, reach / max(speed * max(start, frames - 1 - start), 1e-9))
-    slope = _direction(rng, dims) * speed * steady
-    parts = rng.dirichlet([1.0, 1.0]) * speed * (1 - steady) * np.sqrt(2)
+    steady, *parts = speed * np.sqrt(rng.dirichlet([1.0, 1.0, 1.0]))
+    slope = _direction(rng, dims) * min(steady, reach / max(start, frames - 1 - start, 1))
+    peaks = np.sqrt(2) * np.array(parts)
     # The slowest swing that stays within reach; never faster than a period of six frames.
-    slowest = np.maximum(2 * np.pi / rng.uniform(8, 3 * frames + 8, 2), parts / max(reach / 3, 1e-9))
+    slowest = np.maximum(2 * np.pi / rng.uniform(8, 2 * frames + 12, 2), peaks / max(reach / 3, 1e-9))
     rate = np.minimum(slowest, 2 * np.pi / 6)
-    size = np.minimum(parts / rate, reach / 3)
+    size = np.minimum(peaks / rate, reach / 3)
     swing = np.stack([_direction(rng, dims), _direction(rng, dims)]) * size[:, None]
     phase = rng.uniform(0, 2 * np.pi, (2, dims)) if rng.random() < 0.5 else rng.uniform(0, 2 * np.pi, (2, 1))
     return Course(slope, swing, rate[:, None], np.broadcast_to(phase, (2, dims)), start)
@@ -171,13 +170,13 @@ def draw_motion(
     short = min(height, width)
     low, high = settings.speed
     # Most clips hold fast motion, a quarter none at all: real videos rest, and slow drift must be learnt too.
-    slowest = 0.07 * high if rng.random() < 0.75 else 0.0
+    slowest = 0.15 * high if rng.random() < 0.75 else 0.0
     limit = np.exp(rng.uniform(np.log(max(low, slowest)), np.log(high)))
 
     def speed() -> float:
         if rng.random() < settings.static:
             return 0.0
-        return float(np.exp(rng.uniform(np.log(max(low, limit / 15)), np.log(limit))))
+        return float(np.exp(rng.uniform(np.log(max(low, limit / 10)), np.log(limit))))
 
     def mover(pace: float, radius: float, reach: float, place: np.ndarray, **rest: object) -> Mover:
         turn = min(rng.random() * pace / radius, settings.rotation)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from samepoint.datasets.synthetic.clip import Clip
-from samepoint.datasets.synthetic.kernels import develop, draw_layer, frame_positions
+from samepoint.datasets.synthetic.kernels import PAD, develop, draw_layer, frame_positions
 from samepoint.datasets.synthetic.motion import Maps, Motion, draw_motion
 from samepoint.datasets.synthetic.outlines import draw_outline
 from samepoint.datasets.synthetic.settings import ClipSettings
@@ -19,7 +19,7 @@ _NO_MASK = np.zeros((0, 0), np.uint8)
 
 @dataclass(frozen=True)
 class _Layer:
-    """What a layer shows: ``texture`` uint8 (h, w, 3), ``mask`` uint8 (h, w), ``contour`` (M, 2) raster."""
+    """What a layer shows: ``texture`` as the kernels want it, ``mask`` uint8 (h, w), ``contour`` (M, 2) raster."""
 
     texture: np.ndarray
     mask: np.ndarray
@@ -41,7 +41,7 @@ def render_clip(settings: ClipSettings, textures: TextureSource, rng: np.random.
     times = np.arange(settings.frames, dtype=np.float64)
     maps = motion.at(times)
     layers = [
-        _Layer(_without_aliases(surfaces[i], maps.inverse[:, i]), masks[i], contours[i] + maps.centre[i])
+        _Layer(_prepared(surfaces[i], maps.inverse[:, i]), masks[i], contours[i] + maps.centre[i])
         for i in range(count + 1)
     ]
     colour, label = _draw(settings, layers, motion, maps, times, rng)
@@ -49,11 +49,14 @@ def render_clip(settings: ClipSettings, textures: TextureSource, rng: np.random.
     return Clip(frames=frames, layer=label, maps=maps, masks=masks)
 
 
-def _without_aliases(texture: np.ndarray, inverse: np.ndarray) -> np.ndarray:
-    """The texture low-passed for the smallest scale at which the clip shows it."""
+def _prepared(texture: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    """The texture low-passed for the smallest scale at which the clip shows it, laid out for the kernels."""
     scale = float(np.sqrt(np.abs(np.linalg.det(inverse[:, :, :2])).min()))
     sigma = 0.5 * np.sqrt(max(1 / max(scale, 0.05) ** 2 - 1, 0.0))
-    return cv2.GaussianBlur(texture, (0, 0), sigma) if sigma > 0.2 else texture
+    if sigma > 0.2:
+        texture = cv2.GaussianBlur(texture, (0, 0), sigma)
+    padded = cv2.copyMakeBorder(cv2.cvtColor(texture, cv2.COLOR_RGB2RGBA), PAD, PAD, PAD, PAD, cv2.BORDER_REFLECT)
+    return padded.reshape(padded.shape[0], -1)
 
 
 def _draw(
@@ -125,12 +128,12 @@ def _develop(settings: ClipSettings, colour: np.ndarray, rng: np.random.Generato
         sigma = strongest * (0.6 + 0.4 * np.sin(2 * np.pi * times / rng.uniform(8, 60) + rng.uniform(0, 2 * np.pi)))
     quality = int(rng.integers(settings.quality[0], settings.quality[1] + 1))
     compressed = rng.random() < settings.compression
-    seed = rng.integers(2**63)
+    seeds = rng.integers(2**63, size=(count, 1)).astype(np.uint64)
     frames = np.empty((count, height, width, 3), np.uint8)
     for time in range(count):
         light = colour[time] if sigma[time] < 0.2 else cv2.GaussianBlur(colour[time], (0, 0), sigma[time])
-        grain = np.uint64(seed + time * height * width * 3)
-        develop(light, curves[time], shading[time], shadow[time], read, shot, grain, frames[time])
+        grain = np.sqrt(read**2 + shot * np.maximum(curves[time], 0))
+        develop(light, curves[time], grain, shading[time], shadow[time], seeds[time, 0], frames[time])
         if compressed:
             frames[time] = _compress(frames[time], quality)
     return frames

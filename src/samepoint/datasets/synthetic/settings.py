@@ -53,7 +53,7 @@ class ClipSettings:
     radius: tuple[float, float] = (0.06, 0.4)
     speed: tuple[float, float] = (0.02, 30.0)
     static: float = 0.15
-    camera: float = 0.6
+    camera: float = 0.8
     parallax: float = 0.5
     rotation: float = 0.12
     zoom: float = 0.03
@@ -106,7 +106,7 @@ class ClipSettings:
         preset = cls(
             frames=frames,
             layers=(1, 3),
-            speed=(0.05, 0.4),
+            speed=(0.1, 0.5),
             static=0.0,
             radius=(0.12, 0.35),
             limbs=0.15,
@@ -122,8 +122,20 @@ class ClipSettings:
 
     @classmethod
     def occluding(cls, frames: int = 24, **changes: Any) -> ClipSettings:
-        """Many layers that cross: a large share of the points is hidden in any one frame."""
-        preset = cls(frames=frames, layers=(6, 9), radius=(0.12, 0.4), speed=(1.0, 24.0), static=0.05, limbs=0.25)
+        """Many layers that cross: of points seen in the first frame, 25 to 40 % are hidden or outside later on.
+
+        The shorter the clip, the faster the layers, so that this holds from 8 frames up.
+        """
+        hurry = 24 / frames
+        preset = cls(
+            frames=frames,
+            layers=(6, 9),
+            radius=(0.2, 0.45),
+            speed=(2.0 * hurry**1.5, 24.0 * hurry**0.5),
+            static=0.0,
+            camera=0.3,
+            limbs=0.2,
+        )
         return replace(preset, **changes)
 
     @classmethod
