@@ -1,0 +1,7 @@
+"""The operator that all tasks share: find corresponding cells (``affinity``), carry values along (``propagate``)."""
+
+from samepoint.correspondence.affinity import Affinity, affinity
+from samepoint.correspondence.propagation import propagate
+from samepoint.correspondence.window import Window
+
+__all__ = ["Affinity", "Window", "affinity", "propagate"]
