@@ -1,0 +1,1 @@
+"""Measurements, run from the root of the checkout: ``python -m benchmarks.NAME``."""
