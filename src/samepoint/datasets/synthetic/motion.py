@@ -95,11 +95,12 @@ class Mover:
     shift: Course
     angle: Course
     zoom: Course
+    scale0: float = 1.0
 
     def matrices(self, times: np.ndarray, depth: float) -> np.ndarray:
         """(n, 3, 3), own coordinates to the parent's, the translation multiplied by ``depth``."""
         angle = self.angle0 + self.angle.at(times)[:, 0]
-        scale = np.exp(self.zoom.at(times)[:, 0])
+        scale = self.scale0 * np.exp(self.zoom.at(times)[:, 0])
         out = np.zeros((times.size, 3, 3))
         out[:, 0, 0] = out[:, 1, 1] = scale * np.cos(angle)
         out[:, 1, 0] = scale * np.sin(angle)
@@ -193,7 +194,13 @@ def draw_motion(
     nothing = np.zeros(2)
     camera_pace = speed() * settings.camera
     camera = mover(camera_pace, short / 2, short, middle, parent=-1, pivot=nothing, angle0=0.0, depth=1.0, turns=0.4)
-    movers = [mover(0.0, short / 2, short, nothing, parent=-1, pivot=nothing, angle0=0.0, depth=1.0, turns=0.4)]
+    # Never aligned with the pixels: a texture shown one to one would, rounded, ignore the smallest motions.
+    movers = [
+        mover(
+            0.0, short / 2, short, rng.uniform(-8, 8, 2), parent=-1, pivot=nothing, angle0=rng.uniform(-0.1, 0.1),
+            depth=1.0, turns=0.4, scale0=np.exp(rng.uniform(-0.1, 0.1)),
+        )
+    ]  # fmt: skip
     paces = [camera_pace]
     for i, outline in enumerate(outlines, start=1):
         radius = float(np.abs(outline.contour).max())
