@@ -12,3 +12,13 @@ class MissingExtraError(InputError):
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs an optional dependency: pip install 'samepoint[{extra}]'")
+
+
+class LiveError(InputError, TypeError):
+    """A camera or stream was asked for its length, for a frame by number or to run backwards.
+
+    Also a TypeError, which is what ``list(video)`` expects of something without a length.
+    """
+
+    def __init__(self, source: object) -> None:
+        super().__init__(f"{source!r} is live: it has no length and cannot be sought in or played backwards")

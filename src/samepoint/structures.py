@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from samepoint.errors import InputError
+from samepoint.errors import InputError, LiveError
 
 if TYPE_CHECKING:
     import pandas
@@ -334,7 +334,7 @@ class Video:
         if self._range is not None:
             return self._range
         if self.is_live:
-            raise InputError(f"{self.source!r} is live: it has no length and cannot be sought in or played backwards")
+            raise LiveError(self.source)
         return range(len(self._reader))
 
     def __len__(self) -> int:

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import av
 import numpy as np
 
-from samepoint.errors import InputError
+from samepoint.errors import InputError, LiveError
 from samepoint.io.images import SUFFIXES, image_size, list_images, read_image
-from samepoint.io.videofile import FileReader, describe, open_container, picture, video_stream
+from samepoint.io.videofile import FileReader, Pictures, describe, open_container, video_stream
 
 
 class Reader(Protocol):
@@ -114,14 +114,11 @@ class LiveReader:
         self.size = (first.shape[0], first.shape[1])
 
     def __len__(self) -> int:
-        raise self._not_live()
-
-    def _not_live(self) -> InputError:
-        return InputError(f"{self._source!r} is live: it has no length and cannot be sought in or played backwards")
+        raise LiveError(self._source)
 
     def frames(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
         if start:
-            raise self._not_live()
+            raise LiveError(self._source)
         return self._take(stop)
 
     def _take(self, count: int | None) -> Iterator[np.ndarray]:
@@ -133,10 +130,10 @@ class LiveReader:
             count = None if count is None else count - 1
 
     def frames_reversed(self, start: int, stop: int) -> Iterator[np.ndarray]:
-        raise self._not_live()
+        raise LiveError(self._source)
 
     def frame(self, index: int) -> np.ndarray:
-        raise self._not_live()
+        raise LiveError(self._source)
 
     def timestamps(self) -> None:
         return None
@@ -168,13 +165,9 @@ def _stream(url: str) -> LiveReader:
     stream = video_stream(container, url)
 
     def frames() -> Iterator[np.ndarray]:
-        size = None
         with container:
             try:
-                for frame in container.decode(stream):
-                    image = picture(frame, size)
-                    size = size or image.shape[:2]
-                    yield image
+                yield from map(Pictures(), container.decode(stream))
             except av.FFmpegError as error:
                 warnings.warn(f"{url}: the stream broke off ({describe(error)})", UserWarning, stacklevel=2)
 

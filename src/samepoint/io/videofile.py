@@ -12,6 +12,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from samepoint.errors import InputError
 
@@ -68,17 +69,33 @@ def _upright(image: np.ndarray, matrix: tuple[int, ...] | None) -> np.ndarray:
     return np.ascontiguousarray(image[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
 
 
-def picture(frame: Any, size: tuple[int, int] | None) -> np.ndarray:
-    """A decoded frame as uint8 RGB, upright; scaled to ``size`` (H, W) where the stream changes its size midway."""
-    data = frame.side_data.get("DISPLAYMATRIX")
-    raw = None if data is None else bytes(data)
-    matrix = struct.unpack("=9i", raw[:36]) if raw is not None and len(raw) >= 36 else None
-    image = _upright(frame.to_ndarray(format="rgb24"), matrix)
-    if size is not None and image.shape[:2] != size:
+class Pictures:
+    """Turns decoded frames into uint8 RGB, upright, all of the first one's size (or the ``size`` (H, W) given).
+
+    One for each pass over a video, since it keeps the scaler: setting up a new one for every frame, with its threads,
+    costs up to fifty times the conversion itself.
+    """
+
+    def __init__(self, size: tuple[int, int] | None = None) -> None:
+        self.size = size
+        self._scaler = VideoReformatter()
+
+    def __call__(self, frame: Any) -> np.ndarray:
+        data = frame.side_data.get("DISPLAYMATRIX")
+        raw = b"" if data is None else bytes(data)
+        matrix = struct.unpack("=9i", raw[:36]) if len(raw) >= 36 else None
         turned = matrix is not None and abs(matrix[0]) + abs(matrix[4]) < abs(matrix[1]) + abs(matrix[3])
-        height, width = (size[1], size[0]) if turned else size
-        image = _upright(frame.to_ndarray(format="rgb24", width=width, height=height), matrix)
-    return image
+        height, width = frame.height, frame.width
+        if self.size is not None:
+            height, width = self.size[::-1] if turned else self.size
+        options = {"format": "rgb24", "width": width, "height": height}
+        try:
+            rgb = self._scaler.reformat(frame, **options, threads=1)
+        except TypeError:  # earlier PyAV does not let one choose the threads
+            rgb = self._scaler.reformat(frame, **options)
+        image = _upright(rgb.to_ndarray(), matrix)
+        self.size = self.size or (image.shape[0], image.shape[1])
+        return image
 
 
 def _missing_bytes(source: str) -> int:
@@ -133,7 +150,7 @@ class FileReader:
             first = next(self._decode(container, stream, []), None)
         if first is None:
             raise InputError(f"{source}: no frame of this video can be decoded")
-        height, width = picture(first, None).shape[:2]
+        height, width = Pictures()(first).shape[:2]
         self.size: tuple[int, int] = (height, width)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -241,8 +258,7 @@ class FileReader:
 
     def frames(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
         count = None if stop is None else max(0, stop - start)
-        for frame in islice(self._raw_from(start), count):
-            yield picture(frame, self.size)
+        yield from map(Pictures(self.size), islice(self._raw_from(start), count))
 
     def frames_reversed(self, start: int, stop: int) -> Iterator[np.ndarray]:
         """Decoded forward in chunks that end where the last began, each from the key frame before it."""

@@ -31,7 +31,8 @@ def load(path: Path) -> Tracks:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            with path.open("rb") as file:
+                archive = np.load(file, allow_pickle=False)
                 if not isinstance(archive, np.lib.npyio.NpzFile):
                     raise InputError("is a single array; expected an NPZ archive")
                 missing = [key for key in KEYS if key not in archive]
