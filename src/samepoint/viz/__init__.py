@@ -1,0 +1,1 @@
+"""Pictures of results: tracks drawn on frames, as a video and as a contact sheet."""

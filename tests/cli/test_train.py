@@ -1,0 +1,47 @@
+"""``samepoint train features``: what it hands to the training and how it ends."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from samepoint.cli.main import main
+from samepoint.errors import InputError
+
+
+@pytest.fixture
+def training(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    module = types.ModuleType("samepoint.training.features")
+    monkeypatch.setitem(sys.modules, "samepoint.training.features", module)
+    return module
+
+
+def test_hands_over_configuration_changes_and_resume(training, capsys) -> None:
+    calls = []
+
+    def train(config, overrides, resume, progress) -> Path:
+        calls.append((config, overrides, resume))
+        progress({"step": 1, "steps": 2, "loss": 0.5})
+        return Path("run/model.safetensors")
+
+    training.train = train
+    assert main(["train", "features", "a.yaml", "--set", "steps=2", "--set", "data.size=[64, 64]", "--resume"]) == 0
+    assert main(["train", "features", "a.yaml"]) == 0
+    assert calls == [(Path("a.yaml"), ["steps=2", "data.size=[64, 64]"], True), (Path("a.yaml"), [], False)]
+    assert capsys.readouterr().out == "wrote run/model.safetensors\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [(InputError("a.yaml: unknown key"), 2), (KeyboardInterrupt(), 130), (OSError(28, "full"), 1)],
+)
+def test_ends_as_every_command(training, capsys, failure, status: int) -> None:
+    def train(*arguments: object) -> None:
+        raise failure
+
+    training.train = train
+    assert main(["train", "features", "a.yaml"]) == status
+    assert capsys.readouterr().err.count("\n") == 1
