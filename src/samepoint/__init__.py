@@ -1,3 +1,23 @@
 """Find the same point through every frame of a video."""
 
+from __future__ import annotations
+
+from samepoint.errors import InputError
+from samepoint.structures import Queries, Tracks, Video
+
 __version__ = "0.1.0"
+
+__all__ = ["InputError", "PointTracker", "Queries", "Tracks", "Video", "load_model", "track"]
+
+
+def __getattr__(name: str) -> object:
+    # PyTorch takes seconds to import: only those who track pay for it.
+    if name in ("PointTracker", "track"):
+        from samepoint import tracking
+
+        return getattr(tracking, name)
+    if name == "load_model":
+        from samepoint.models.weights import load_model
+
+        return load_model
+    raise AttributeError(f"module 'samepoint' has no attribute {name!r}")

@@ -29,6 +29,7 @@ class DataConfig(_Strict):
     pairs: int = Field(3, ge=1)  # ordered pairs of frames drawn from each clip
     points: int = Field(128, ge=1)  # points a pair, for matching
     refined: int = Field(48, ge=1)  # of these, points that are also refined
+    balanced: float = Field(0.0, ge=0, le=1)  # share of the points spread evenly over the layers, small ones too
     clip: dict[str, Any] = Field(default_factory=dict)  # other values of ClipSettings, by their names there
     workers: int = Field(1, ge=0)  # rendering processes; 0 renders in the training process
 

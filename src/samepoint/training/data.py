@@ -49,7 +49,7 @@ class RenderedPairs(Dataset[PairBatch]):
             ordered = [(a, b) for a in range(config.frames) for b in range(config.frames) if a != b]
             for choice in rng.permutation(len(ordered))[: config.pairs]:
                 source, target = ordered[choice]
-                xy = clip.sample_points(rng, config.points, source)
+                xy = rng.permutation(clip.sample_points(rng, config.points, source, config.balanced))
                 tracked, visible = clip.tracks(xy, source)
                 offset = position * config.frames
                 parts.append((offset + source, offset + target, xy, tracked[:, target], visible[:, target]))

@@ -1,0 +1,90 @@
+"""The published encoder, to the last constant."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from samepoint.errors import InputError
+from samepoint.models.colour import rgb_to_lab
+from samepoint.models.resnet import ResNet
+from samepoint.models.weights import from_fgvc, load_strictly
+from tests.models.golden import golden_tensors
+from tests.shared import shared_path
+
+
+@pytest.fixture(scope="module")
+def fgvc() -> ResNet:
+    network = ResNet.fgvc()
+    tensors = golden_tensors(shared_path("golden", "fgvc_resnet18.keys.json"))
+    load_strictly(network, from_fgvc(tensors), "golden")
+    return network.eval()
+
+
+def test_fgvc_has_the_published_shapes_and_parameter_counts() -> None:
+    network = ResNet.fgvc()
+    with torch.inference_mode():
+        (features,) = network.eval().features(torch.zeros(1, 3, 64, 64))
+    assert features.shape == (1, 256, 32, 32)
+    assert network.lattices[0].stride == 2
+
+    def count(*names: str) -> int:
+        return sum(p.numel() for name in names for p in getattr(network, name).parameters())
+
+    assert count("conv1", "bn1") == 9_536
+    assert count("layer1") == 147_968
+    assert count("layer2") == 525_568
+    assert count("layer3") == 2_099_712
+    assert sum(p.numel() for p in network.parameters()) == 2_782_784
+
+
+def test_fgvc_features_equal_the_golden_ones(fgvc: ResNet) -> None:
+    golden = np.load(shared_path("golden", "fgvc_resnet18.npz"))
+    lab = torch.from_numpy(golden["input_lab"])
+    lab = lab.permute(0, 3, 1, 2) if lab.shape[-1] == 3 else lab
+    with torch.inference_mode():
+        features = fgvc.features(lab[:2])[0].numpy()
+    assert np.abs(features - golden["features"]).max() <= 1e-4 * np.abs(golden["features"]).max()
+
+
+def test_preprocess_equals_the_golden_lab_up_to_the_tables_of_the_published_conversion(fgvc: ResNet) -> None:
+    golden = np.load(shared_path("golden", "fgvc_resnet18.npz"))
+    lab = torch.from_numpy(golden["input_lab"])
+    lab = lab.permute(0, 3, 1, 2) if lab.shape[-1] == 3 else lab
+    mine = fgvc.preprocess(torch.from_numpy(golden["frames_rgb"]))
+    assert (mine - lab).abs().max() < 0.2 / 50
+
+
+@pytest.mark.parametrize(
+    ("rgb", "lab"),
+    [
+        ((255, 0, 0), (53.2406, 80.0942, 67.2015)),
+        ((0, 255, 0), (87.7351, -86.1813, 83.1775)),
+        ((0, 0, 255), (32.2957, 79.1870, -107.8617)),
+        ((128, 128, 128), (53.5850, 0, 0)),
+        ((200, 120, 40), (57.9123, 25.2969, 54.0811)),
+    ],
+)
+def test_lab_of_known_colours(rgb: tuple[int, ...], lab: tuple[float, ...]) -> None:
+    got = rgb_to_lab(torch.tensor(rgb, dtype=torch.float64) / 255)
+    torch.testing.assert_close(got, torch.tensor(lab, dtype=torch.float64), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("depth", "channels"), [(18, (512, 256)), (50, (2048, 1024))])
+def test_standard_resnets_return_the_stages_asked_for_coarse_to_fine(depth: int, channels: tuple[int, int]) -> None:
+    network = ResNet(depth, outputs=(3, 4)).eval()
+    with torch.inference_mode():
+        maps = network.features(torch.zeros(1, 3, 64, 64))
+    assert [tuple(m.shape[1:]) for m in maps] == [(channels[0], 2, 2), (channels[1], 4, 4)]
+    assert [lattice.stride for lattice in network.lattices] == [32, 16]
+    assert "layer2.0.downsample.1.running_mean" in network.state_dict()
+
+
+def test_a_missing_or_misshapen_tensor_is_named() -> None:
+    tensors = dict(ResNet.fgvc().state_dict())
+    del tensors["bn1.bias"]
+    tensors["conv1.weight"] = torch.zeros(64, 3, 3, 3)
+    tensors["fc.weight"] = torch.zeros(1)
+    with pytest.raises(InputError, match=r"x\.pt: .*missing bn1\.bias.*unexpected fc\.weight.*conv1\.weight has shape"):
+        load_strictly(ResNet.fgvc(), tensors, "x.pt")

@@ -1,0 +1,130 @@
+"""Label propagation of points: the published behaviour, and what an exact operator must do on known motion."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from samepoint.correspondence import Window, affinity, propagate
+from samepoint.geometry import Lattice, gaussian_maps, read_peak_published
+from samepoint.models.resnet import ResNet
+from samepoint.models.weights import from_fgvc, load_strictly
+from samepoint.tracking import PropagatedPoints, PropagationSettings
+from tests.models.golden import golden_tensors
+from tests.shared import shared_path
+
+LATTICE = (Lattice(2),)
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    return dict(np.load(shared_path("golden", "fgvc_resnet18.npz")))
+
+
+@pytest.fixture(scope="module")
+def features(golden: dict[str, np.ndarray]) -> Tensor:
+    network = ResNet.fgvc()
+    load_strictly(network, from_fgvc(golden_tensors(shared_path("golden", "fgvc_resnet18.keys.json"))), "golden")
+    lab = torch.from_numpy(golden["input_lab"])
+    lab = lab.permute(0, 3, 1, 2) if lab.shape[-1] == 3 else lab
+    with torch.inference_mode():
+        return network.eval().features(lab)[0]
+
+
+def as_maps(feature: Tensor) -> tuple[Tensor, ...]:
+    return (feature.permute(1, 2, 0)[None],)
+
+
+def test_published_tracks_are_reproduced(golden: dict[str, np.ndarray], features: Tensor) -> None:
+    method = PropagatedPoints(LATTICE, PropagationSettings(read_out="published"))
+    uv = torch.from_numpy(golden["query_xy"]).float()
+    method.add(as_maps(features[0]), uv + 0.5)
+    for frame in range(1, 8):
+        xy, _ = method.step(as_maps(features[frame]))
+        assert np.abs(xy.numpy() - 0.5 - golden["tracks_published"][:, frame]).max() < 0.01
+        labels = method.groups[0].recent[-1][1].numpy()
+        difference = np.abs(labels - golden["label_maps"][frame - 1])
+        # At the tenth place of the top-k near ties fall either way: a handful of cells may then differ.
+        assert np.quantile(difference, 0.99) < 1e-5
+        assert (difference > 0.02).sum() <= 2
+
+
+def test_label_maps_of_the_portable_path_equal_the_golden_ones_everywhere(
+    golden: dict[str, np.ndarray], features: Tensor
+) -> None:
+    uv = torch.from_numpy(golden["query_xy"]).float()
+    labels = [gaussian_maps(uv / 2, (48, 48), 3.0)]
+    for frame in range(1, 8):
+        past = range(max(0, frame - 5), frame)
+        found = affinity(
+            features[frame], [features[0], *(features[i] for i in past)], Window.circle(15), path="torch"
+        )
+        labels.append(propagate(found, [labels[0], *(labels[i] for i in past)]))
+        difference = np.abs(labels[-1].numpy() - golden["label_maps"][frame - 1])
+        assert np.quantile(difference, 0.99) < 1e-5
+        assert difference.max() < 0.02
+
+
+def test_the_first_published_position_is_read_from_the_full_grid(golden: dict[str, np.ndarray]) -> None:
+    uv = torch.from_numpy(golden["query_xy"]).double()
+    read = read_peak_published(gaussian_maps(uv, (96, 96), 6.0)).numpy()
+    # A coordinate that ends in .5 makes two rows equal, and the fifth pixel a matter of chance.
+    settled = golden["query_xy"] % 1 != 0.5
+    assert np.abs(read - golden["tracks_published"][:, 0])[settled].max() < 0.01
+
+
+def moving(step: int, frames: int, size: int = 40, channels: int = 64) -> list[Tensor]:
+    base = torch.randn(channels, size, size, generator=torch.Generator().manual_seed(0))
+    return [torch.roll(base, (0, step * t), (1, 2)) for t in range(frames)]
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_no_drift_on_features_that_move_by_whole_cells(step: int) -> None:
+    frames = moving(step, 16)
+    method = PropagatedPoints(LATTICE)
+    start = torch.tensor([[20.3, 31.8], [24.0, 40.9], [30.77, 22.2]])
+    method.add(as_maps(frames[0]), start)
+    for t in range(1, 16):
+        xy, height = method.step(as_maps(frames[t]))
+        assert (xy - start - torch.tensor([2.0 * step * t, 0.0])).abs().max() < 0.02
+        assert height.min() > 0.9
+
+
+def test_published_read_out_is_half_a_pixel_off_and_ours_is_not() -> None:
+    generator = torch.Generator().manual_seed(1)
+    start = torch.rand(200, 2, generator=generator) * 50 + 15
+    maps = as_maps(moving(0, 1)[0])
+    for read_out, expected in (("peak", 0.0), ("published", 0.5)):
+        method = PropagatedPoints(LATTICE, PropagationSettings(read_out=read_out))  # type: ignore[arg-type]
+        method.add(maps, start)
+        error = (method.step(maps)[0] - start).mean(0)
+        assert (error - expected).abs().max() < (0.02 if read_out == "peak" else 0.05)
+
+
+def test_key_frames_and_groups() -> None:
+    frames = moving(0, 8)
+    method = PropagatedPoints(LATTICE)
+    method.add(as_maps(frames[0]), torch.tensor([[20.0, 20.0], [30.0, 30.0]]))
+    lengths = []
+    for t in range(1, 8):
+        method.step(as_maps(frames[t]))
+        lengths.append(1 + len(method.groups[0].recent))
+    assert lengths == [3, 4, 5, 6, 6, 6, 6]  # after steps 1, 2, ...: what step t + 1 will see
+    method.add(as_maps(frames[0]), torch.tensor([[40.5, 40.5]]))
+    method.keep(torch.tensor([False, True, True]))
+    xy, _ = method.step(as_maps(frames[0]))
+    torch.testing.assert_close(xy, torch.tensor([[30.0, 30.0], [40.5, 40.5]]), atol=0.02, rtol=0)
+    method.keep(torch.tensor([False, True]))
+    assert len(method.groups) == 1
+
+
+def test_work_near_the_points_changes_nothing_that_matters() -> None:
+    frames = moving(1, 6)
+    whole, near = PropagatedPoints(LATTICE), PropagatedPoints(LATTICE, PropagationSettings(near=16))
+    start = torch.tensor([[20.3, 31.8], [24.0, 40.9]])
+    for method in (whole, near):
+        method.add(as_maps(frames[0]), start)
+    for t in range(1, 6):
+        torch.testing.assert_close(near.step(as_maps(frames[t]))[0], whole.step(as_maps(frames[t]))[0], atol=1e-3, rtol=0)
