@@ -69,7 +69,7 @@ def affinity(
     a processor with fused multiply-add, results float32, T * H * W < 2**31; "auto" takes the second where it serves.
 
     Raises InputError where shapes, settings or the path do not fit. Equations: VFS-style label propagation (CRW; VFS,
-    ICCV 2021; FGVC, BMVC 2023).
+    ICCV 2021; FGVC, ICCV 2023).
 
     >>> feature = torch.eye(6).reshape(6, 2, 3)
     >>> found = affinity(feature, feature[None], Window.everywhere(), topk=1)

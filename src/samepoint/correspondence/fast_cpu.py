@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,17 +38,17 @@ def _workers(tasks: int) -> Iterator[Executor | None]:
             yield pool
 
 
-def _run(pool: Executor | None, tasks: Sequence[tuple], function: Callable) -> None:
-    """Call ``function(*task)`` for all tasks; each thread takes the next one when it is free."""
+def _run(pool: Executor | None, tasks: Sequence[tuple], function: Callable[..., Any], *common: object) -> None:
+    """Call ``function(*task, *common)`` for all tasks; each thread takes the next one when it is free."""
     if pool is None:
         for task in tasks:
-            function(*task)
+            function(*task, *common)
         return
     counter = itertools.count()
 
     def work() -> None:
         while (i := next(counter)) < len(tasks):
-            function(*tasks[i])
+            function(*tasks[i], *common)
 
     for future in [pool.submit(work) for _ in range(min(torch.get_num_threads(), len(tasks)))]:
         future.result()
@@ -123,14 +124,12 @@ def search(
     origins, groups, strips = _tiles(rows)
 
     packed = (channels + 1) // 2 if bf16 else channels
-    element = np.uint32 if bf16 else np.float32
-    pack_keys = kernels.pack_keys_bf16 if bf16 else kernels.pack_keys_f32
-    pack_queries = kernels.pack_queries_bf16 if bf16 else kernels.pack_queries_f32
     # One float to spare for an even number of key cells; an odd number of cache lines, so that the channels of a
     # cell spread over all sets of the caches.
     lines = -(-(width + 1) // LANES) | 1
-    key_rows = np.zeros((height, packed, lines * LANES), element)
-    query_tiles = np.empty((len(origins), packed, LANES), element)
+    key_rows = np.zeros((height, packed, lines * LANES), np.uint32)
+    query_tiles = np.empty((len(origins), packed, LANES), np.uint32)
+    element = np.uint32 if bf16 else np.float32  # what the bits are
     best = np.full((len(origins), topk, LANES), -np.inf, np.float32)
     best_index = np.zeros((len(origins), topk, LANES), np.int32)
     lane_y = origins[:, 0, None] + np.arange(LANES) // TILE
@@ -140,26 +139,19 @@ def search(
     best.transpose(0, 2, 1)[idle] = np.inf  # nothing is above it, so no time goes into cells that nobody asked for
 
     with _workers(max(len(groups), height)) as pool:
-        source = _array(query)
-        _run(pool, strips, lambda tiles: pack_queries(source, origins, tiles, normalize, query_tiles))
+        _run(pool, strips, kernels.pack_queries, origins, _array(query), normalize, bf16, query_tiles)
         known: dict[bytes, tuple[np.ndarray, list]] = {}
-        for t, key in enumerate(keys):
-            reach = reaches[t]
+        for t, (key, reach) in enumerate(zip(keys, reaches, strict=True)):
             if reach.tobytes() not in known:
                 masks = np.empty((2 * len(reach) + 2, 2 * int(reach.max()) + TILE), np.uint16)
                 kernels.lane_masks(reach, masks)
                 known[reach.tobytes()] = (masks, _needed(origins, groups, reach, (height, width)))
             masks, needed = known[reach.tobytes()]
             usable = np.zeros((0, 0), np.uint8) if valid is None else valid[t].to(torch.uint8).contiguous().numpy()
-            source = _array(key)
-            _run(pool, needed, lambda *part, s=source: pack_keys(s, *part, normalize, key_rows))
+            _run(pool, needed, kernels.pack_keys, _array(key), normalize, bf16, key_rows)
             _run(
-                pool,
-                groups,
-                lambda start, stop, reach=reach, masks=masks, usable=usable, offset=t * height * width: kernels.search(
-                    key_rows, query_tiles, origins, start, stop, reach, masks, usable, width, offset, MAX_BLOCK,
-                    best, best_index,
-                ),
+                pool, groups, kernels.search, origins, query_tiles.view(element), key_rows.view(element),
+                reach, masks, usable, width, t * height * width, MAX_BLOCK, best, best_index,
             )  # fmt: skip
     wanted = height * width if cells is None else len(cells)
     scores = np.empty((wanted, topk), np.float32)
@@ -185,5 +177,5 @@ def gather(indices: Tensor, weights: Tensor, values: Sequence[Tensor]) -> Tensor
     index, weight = indices.contiguous().numpy(), _array(weights)
     tasks = [(start, min(start + GATHER, queries)) for start in range(0, queries, GATHER)]
     with _workers(len(tasks)) as pool:
-        _run(pool, tasks, lambda a, b: kernels.gather(addresses, index, weight, a, b, height * width, out))
+        _run(pool, tasks, kernels.gather, addresses, index, weight, height * width, out)
     return torch.from_numpy(out)

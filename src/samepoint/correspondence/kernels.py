@@ -34,97 +34,69 @@ def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_jit
-def _rounded(bits: Any) -> Any:
-    """The upper half of a float's 32 bits, rounded to nearest even: its bf16."""
-    return (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+def _load(feature: Array, top: int, bottom: int, left: int, right: int, normalize: bool, bf16: bool) -> Array:
+    """A rectangle of a (C, H, W) map, cells divided by max(norm, 1e-12), 0 outside the map: bits (C, rows, columns).
 
-
-@_jit
-def _load(feature: Array, top: int, bottom: int, left: int, right: int, normalize: bool) -> Array:
-    """A rectangle of a (C, H, W) map, cells divided by max(norm, 1e-12), as (C, rows, columns).
-
-    The map is read once and in order; its channels lie far apart, often a multiple of a page, so that they would
-    push each other out of the caches before a second reading.
+    With bf16, two channels rounded to nearest even in each 32 bits, an odd last one paired with 0. The map is read once
+    and in order: its channels lie far apart, often a multiple of a page, and would push each other out of the caches
+    before a second reading.
     """
-    part = np.empty((feature.shape[0], bottom - top, right - left), np.float32)
-    scale = np.zeros((bottom - top, right - left), np.float32)
-    for c in range(feature.shape[0]):
-        for y in range(bottom - top):
-            source, target, total = feature[c, top + y, left:right], part[c, y], scale[y]
-            for x in range(len(target)):
+    channels, height, width = feature.shape
+    rows, columns = min(bottom, height) - top, min(right, width) - left
+    shape = (channels, bottom - top, right - left)
+    part = np.empty(shape, np.float32) if rows == shape[1] and columns == shape[2] else np.zeros(shape, np.float32)
+    scale = np.zeros((rows, columns), np.float32)
+    for c in range(channels):
+        for y in range(rows):
+            source, target, total = feature[c, top + y, left : left + columns], part[c, y], scale[y]
+            for x in range(len(source)):
                 target[x] = source[x]
                 total[x] += source[x] * source[x]
     if normalize:
-        for y in range(bottom - top):
-            for x in range(right - left):
+        for y in range(rows):
+            for x in range(columns):
                 scale[y, x] = np.float32(1.0) / max(np.sqrt(scale[y, x]), np.float32(1e-12))
-        for c in range(feature.shape[0]):
-            for y in range(bottom - top):
-                target, factor = part[c, y], scale[y]
+        for c in range(channels):
+            for y in range(rows):
+                target, total = part[c, y], scale[y]
+                for x in range(len(total)):
+                    target[x] *= total[x]
+    bits = part.view(np.uint32)
+    if bf16:
+        half, one, most = np.uint32(16), np.uint32(1), np.uint32(0x7FFF)
+        for c in range(0, channels, 2):
+            for y in range(shape[1]):
+                low, high, target = bits[c, y], bits[min(c + 1, channels - 1), y], bits[c // 2, y]
+                keep = np.uint32(0xFFFF0000 if c + 1 < channels else 0)
                 for x in range(len(target)):
-                    target[x] *= factor[x]
-    return part
+                    upper = (high[x] + most + ((high[x] >> half) & one)) & keep
+                    target[x] = ((low[x] + most + ((low[x] >> half) & one)) >> half) | upper
+    return bits
 
 
 @_jit
-def pack_keys_f32(feature: Array, top: int, bottom: int, left: int, right: int, normalize: bool, out: Array) -> None:
-    """Rows top..bottom, columns left..right of a (C, H, W) map, scaled, into ``out[y, c, x]``."""
-    part = _load(feature, top, bottom, left, right, normalize)
+def pack_keys(
+    top: int, bottom: int, left: int, right: int, feature: Array, normalize: bool, bf16: bool, out: Array
+) -> None:
+    """Rows top..bottom, columns left..right of a (C, H, W) map into ``out[y, c, x]``, in bits."""
+    part = _load(feature, top, bottom, left, right, normalize, bf16)
     for y in range(top, bottom):
-        for c in range(feature.shape[0]):
-            out[y, c, left:right] = part[c, y - top]
+        for c in range(out.shape[1]):
+            source, target = part[c, y - top], out[y, c, left:right]
+            for x in range(len(source)):
+                target[x] = source[x]
 
 
 @_jit
-def pack_keys_bf16(feature: Array, top: int, bottom: int, left: int, right: int, normalize: bool, out: Array) -> None:
-    """As ``pack_keys_f32``, two channels rounded to bf16 in each 32 bits; an odd last channel is paired with 0."""
-    bits = _load(feature, top, bottom, left, right, normalize).view(np.uint32)
-    nothing = np.zeros(right - left, np.uint32)
-    for y in range(top, bottom):
-        for c in range(0, feature.shape[0], 2):
-            low, target = bits[c, y - top], out[y, c // 2, left:right]
-            high = bits[c + 1, y - top] if c + 1 < feature.shape[0] else nothing
-            for x in range(len(target)):
-                target[x] = _rounded(low[x]) | (_rounded(high[x]) << np.uint32(16))
-
-
-@_jit
-def _load_tiles(feature: Array, origins: Array, tiles: Array, normalize: bool) -> Array:
-    """The columns of a row of tiles, from the first tile to the last: (C, TILE, columns), 0 outside the map."""
-    channels, height, width = feature.shape
+def pack_queries(tiles: Array, origins: Array, feature: Array, normalize: bool, bf16: bool, out: Array) -> None:
+    """``tiles``, numbers of tiles of one tile row from left to right, into ``out[tile, c, lane]``, in bits."""
     top, left, right = origins[tiles[0], 0], origins[tiles[0], 1], origins[tiles[-1], 1] + TILE
-    bottom, edge = min(height, top + TILE), min(width, right)
-    part = _load(feature, top, bottom, left, edge, normalize)
-    if bottom == top + TILE and edge == right:
-        return part
-    whole = np.zeros((channels, TILE, right - left), np.float32)
-    whole[:, : bottom - top, : edge - left] = part
-    return whole
-
-
-@_jit
-def pack_queries_f32(feature: Array, origins: Array, tiles: Array, normalize: bool, out: Array) -> None:
-    """``tiles``, numbers of tiles of one tile row from left to right, scaled, into ``out[tile, c, lane]``."""
-    part = _load_tiles(feature, origins, tiles, normalize)
+    part = _load(feature, top, top + TILE, left, right, normalize, bf16)
     for tile in tiles:
-        x = origins[tile, 1] - origins[tiles[0], 1]
-        for c in range(feature.shape[0]):
+        x = origins[tile, 1] - left
+        for c in range(out.shape[1]):
             for lane in range(LANES):
                 out[tile, c, lane] = part[c, lane // TILE, x + lane % TILE]
-
-
-@_jit
-def pack_queries_bf16(feature: Array, origins: Array, tiles: Array, normalize: bool, out: Array) -> None:
-    """As ``pack_queries_f32``, in pairs of channels as ``pack_keys_bf16``."""
-    bits = _load_tiles(feature, origins, tiles, normalize).view(np.uint32)
-    channels = feature.shape[0]
-    for tile in tiles:
-        x = origins[tile, 1] - origins[tiles[0], 1]
-        for c in range(0, channels, 2):
-            for lane in range(LANES):
-                low = bits[c, lane // TILE, x + lane % TILE]
-                high = bits[c + 1, lane // TILE, x + lane % TILE] if c + 1 < channels else np.uint32(0)
-                out[tile, c // 2, lane] = _rounded(low) | (_rounded(high) << np.uint32(16))
 
 
 @_jit
@@ -148,11 +120,11 @@ def lane_masks(reach: Array, out: Array) -> None:
 
 @_jit
 def search(
-    keys: Array,
-    queries: Array,
-    origins: Array,
     start: int,
     stop: int,
+    origins: Array,
+    queries: Array,
+    keys: Array,
     reach: Array,
     masks: Array,
     valid: Array,
@@ -237,12 +209,12 @@ def softmax(scores: Array, temperature: float, out: Array) -> None:
                 weight = np.exp((scores[q, j] - scores[q, 0]) / temperature)
             out[q, j] = weight
             total += weight
-        if total > 0:
-            out[q] /= total
+        for j in range(scores.shape[1]):
+            out[q, j] /= max(total, np.float32(1.0))
 
 
 @_jit
-def gather(frames: Array, indices: Array, weights: Array, start: int, stop: int, cells: int, out: Array) -> None:
+def gather(start: int, stop: int, frames: Array, indices: Array, weights: Array, cells: int, out: Array) -> None:
     """``out[v, q] = sum over j of weights[q, j] * values[indices[q, j]]`` for queries ``start..stop``.
 
     frames holds the address of each key frame's float32 (V, cells) values.
