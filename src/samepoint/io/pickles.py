@@ -1,9 +1,14 @@
-"""Pickles from elsewhere, opened without running anything that is in them."""
+"""Pickles from elsewhere, opened without running anything that is in them.
+
+numpy's own way to unpickle arrays trusts what the file says about their types, and a wrong word there corrupts memory.
+So arrays are first read into the plain objects below, then built from checked parts.
+"""
 
 from __future__ import annotations
 
+import math
 import pickle
-import warnings
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,42 +16,110 @@ import numpy as np
 
 from samepoint.errors import InputError
 
+_NDARRAY = object()  # what the name numpy.ndarray stands for: a word, nothing to call
 
-def _encode(text: str, encoding: str) -> bytes:
-    """Stand-in for ``_codecs.encode``, by which old protocols write bytes."""
+
+class _DType:
+    """``numpy.dtype``: booleans, numbers, bytes, strings and object arrays (of what else is allowed)."""
+
+    def __init__(self, code: Any, align: Any = False, copy: Any = True) -> None:
+        if not isinstance(code, str) or not re.fullmatch(r"[<>|=]?(\?|b1|[iuf][1248]|O8?|[SU][0-9]{1,6})", code):
+            raise pickle.UnpicklingError(f"arrays of {code!r} are not allowed")
+        self.dtype = np.dtype("O" if "O" in code else code)
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, tuple) or len(state) < 3 or state[1] not in ("<", ">", "|", "="):
+            raise pickle.UnpicklingError("malformed type of an array")
+        if state[1] in "<>":
+            self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    """``numpy.ndarray`` before it is built; ``state`` is numpy's: version, shape, type, Fortran order, content."""
+
+    def __init__(self, kind: Any, shape: Any, code: Any) -> None:
+        if kind is not _NDARRAY:
+            raise pickle.UnpicklingError("only plain arrays are allowed")
+        self.state: Any = None
+        self.array: np.ndarray | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def build(self) -> np.ndarray:
+        if self.array is None:
+            _, shape, kind, fortran, content = self.state
+            if not isinstance(kind, _DType) or not all(isinstance(side, int) and side >= 0 for side in shape):
+                raise pickle.UnpicklingError("malformed array")
+            flat = _content(kind.dtype, content, math.prod(shape))
+            self.array = flat.reshape(shape, order="F" if fortran else "C")
+            self.state = None  # the file's copy of the content is not needed any more
+        return self.array
+
+
+def _content(dtype: np.dtype, content: Any, count: int) -> np.ndarray:
+    if dtype.hasobject:
+        if not isinstance(content, list) or len(content) != count:
+            raise pickle.UnpicklingError("malformed array of objects")
+        flat = np.empty(count, object)
+        for index, value in enumerate(content):
+            flat[index] = _plain(value)
+        return flat
+    if isinstance(content, str):  # bytes as Python 2 wrote them
+        content = content.encode("latin1")
+    if len(memoryview(content).cast("B")) != count * dtype.itemsize:
+        raise pickle.UnpicklingError("an array's content does not fit its shape")
+    if not count or not dtype.itemsize:
+        return np.zeros(count, dtype)
+    flat = np.frombuffer(content, dtype, count).copy()
+    if dtype.kind == "b" and (flat.view(np.uint8) > 1).any():
+        raise pickle.UnpicklingError("an array of booleans holds other values")
+    return flat
+
+
+def _scalar(dtype: Any, data: Any = b"") -> Any:
+    """``multiarray.scalar``."""
+    if not isinstance(dtype, _DType) or dtype.dtype.hasobject:
+        raise pickle.UnpicklingError("only numbers are allowed as scalars")
+    return _content(dtype.dtype, data, 1)[0]
+
+
+def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
+    """``numeric._frombuffer``, by which protocol 5 writes arrays."""
+    array = _Array(_NDARRAY, None, None)
+    array.state = (1, shape, dtype, order == "F", data)
+    return array
+
+
+def _encode(text: Any, encoding: Any) -> bytes:
+    """``_codecs.encode``, by which old protocols write bytes."""
     if not isinstance(text, str) or encoding != "latin1":
-        raise pickle.UnpicklingError("only latin1 text is decoded")
+        raise pickle.UnpicklingError("only latin1 text is encoded")
     return text.encode("latin1")
 
 
-def _scalar(dtype: Any, data: Any = None) -> Any:
-    """Stand-in for ``multiarray.scalar``: plain numbers and booleans only."""
-    if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf" or not isinstance(data, bytes):
-        raise pickle.UnpicklingError("only numbers are allowed as scalars")
-    return np.frombuffer(data, dtype, count=1)[0]
-
-
-def _reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray:
-    """Stand-in for ``multiarray._reconstruct``: an empty array whose content the pickle then sets."""
-    if kind is not np.ndarray:
-        raise pickle.UnpicklingError("only plain arrays are allowed")
-    return np.ndarray((0,), np.int8)
-
-
-def _frombuffer(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
-    """Stand-in for ``numeric._frombuffer``, by which protocol 5 writes arrays."""
-    if not isinstance(dtype, np.dtype) or dtype.hasobject or order not in ("C", "F"):
-        raise pickle.UnpicklingError("only arrays of numbers are allowed")
-    return np.frombuffer(data, dtype=dtype).reshape(shape, order="C" if order == "C" else "F")
+def _plain(value: Any) -> Any:
+    """The value with its arrays built."""
+    if isinstance(value, _Array):
+        return value.build()
+    if isinstance(value, _DType) or value is _NDARRAY or callable(value):
+        raise pickle.UnpicklingError("only content is allowed, no types or functions")
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item) for item in value)
+    if isinstance(value, (set, frozenset)):
+        raise pickle.UnpicklingError("sets are not allowed")
+    return value
 
 
 _ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "ndarray"): _NDARRAY,
+    ("numpy", "dtype"): _DType,
     ("_codecs", "encode"): _encode,
 }
 for _core in ("numpy.core", "numpy._core"):  # numpy 1 and 2
-    _ALLOWED[_core + ".multiarray", "_reconstruct"] = _reconstruct
+    _ALLOWED[_core + ".multiarray", "_reconstruct"] = _Array
     _ALLOWED[_core + ".multiarray", "scalar"] = _scalar
     _ALLOWED[_core + ".numeric", "_frombuffer"] = _frombuffer
 
@@ -66,9 +139,8 @@ def load_pickle(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _Restricted(file).load()
+        with path.open("rb") as file:
+            return _plain(_Restricted(file).load())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except Exception as error:  # a damaged pickle raises whatever its opcodes run into
