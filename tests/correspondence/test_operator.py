@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samepoint.correspondence import Affinity, Window, affinity, portable, propagate
+from samepoint.correspondence import Affinity, Window, affinity, fast_cpu, portable, propagate
 from samepoint.errors import InputError
 from tests.reference import propagation as reference
 
@@ -170,6 +170,17 @@ def test_bf16_is_close() -> None:
     assert (exact.scores - rounded.scores).abs().max() < 5e-3
     assert (exact.indices[:, 0] == rounded.indices[:, 0]).float().mean() > 0.95
     assert (propagate(exact, values) - propagate(rounded, values)).abs().mean() < 2e-2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_lesser_processors(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer registers and no bf16 instructions give the same numbers."""
+    query, keys = features(29, 9, 20, 25), features(30, 2, 9, 20, 25)
+    here = affinity(query, keys, Window.circle(8), dtype=dtype, path="cpu")
+    monkeypatch.setattr(fast_cpu, "MAX_BLOCK", 6)
+    monkeypatch.setattr(fast_cpu, "HAS_BF16", False)
+    there = affinity(query, keys, Window.circle(8), dtype=dtype, path="cpu")
+    torch.testing.assert_close(here.scores, there.scores, rtol=0, atol=1e-6 if dtype == torch.float32 else 3e-3)
 
 
 def test_layouts_and_sequences() -> None:

@@ -117,7 +117,7 @@ def _fast(query: Tensor, frames: Sequence[Tensor], path: Path) -> bool:
         from samepoint.correspondence import fast_cpu
 
         if not fast_cpu.SUPPORTED:
-            reason = "this processor has no fused multiply-add"
+            reason = "numba compiles here for a processor without fused multiply-add, or not at all"
     if reason and path == "cpu":
         raise InputError(f'path "cpu" cannot serve: {reason}; expected path "auto" or "torch"')
     return not reason

@@ -48,7 +48,11 @@ def _fast(affinity: Affinity, frames: Sequence[Tensor]) -> bool:
     tensors = (affinity.weights, *frames)
     if any(each.device.type != "cpu" or each.dtype != torch.float32 for each in tensors):
         return False
-    return not (torch.is_grad_enabled() and any(each.requires_grad for each in tensors))
+    if torch.is_grad_enabled() and any(each.requires_grad for each in tensors):
+        return False
+    from samepoint.correspondence import fast_cpu  # numba takes a moment to import
+
+    return fast_cpu.SUPPORTED
 
 
 def _gather(indices: Tensor, weights: Tensor, frames: Sequence[Tensor]) -> Tensor:

@@ -11,6 +11,7 @@ import platform
 from typing import Any
 
 import llvmlite.binding
+import numba
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
@@ -18,9 +19,12 @@ from numba.extending import intrinsic
 LANES = 16
 
 _HOST = llvmlite.binding.get_host_cpu_features()
-SUPPORTED = bool(_HOST.get("fma")) or platform.machine().lower() in ("aarch64", "arm64")
+# Told to compile for another processor (NUMBA_CPU_NAME and the like), numba may lack instructions that this one has.
+_CONFIG: Any = numba.config
+_NATIVE = _CONFIG.ENABLE_AVX and not (_CONFIG.CPU_NAME or _CONFIG.CPU_FEATURES or _CONFIG.DISABLE_JIT)
+SUPPORTED = bool(_NATIVE and (_HOST.get("fma") or platform.machine().lower() in ("aarch64", "arm64")))
 # LLVM gave the bf16 instructions their present signature in version 16.
-HAS_BF16 = bool(_HOST.get("avx512bf16")) and llvmlite.binding.llvm_version_info[0] >= 16
+HAS_BF16 = bool(SUPPORTED and _HOST.get("avx512bf16") and llvmlite.binding.llvm_version_info[0] >= 16)
 # Sums held in registers: 32 registers of 16 floats with AVX-512, a quarter or less of that elsewhere.
 MAX_BLOCK = 28 if _HOST.get("avx512f") else 6
 
