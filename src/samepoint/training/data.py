@@ -78,5 +78,6 @@ def batches(config: DataConfig, seed: int, steps: int, start: int = 0) -> Iterat
         prefetch_factor=4 if config.workers else None,
         collate_fn=_unchanged,
         multiprocessing_context="spawn" if config.workers else None,
+        generator=torch.Generator(),  # else the loader draws from the global one, and a resumed run from another place
     )
     yield from loader

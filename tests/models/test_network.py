@@ -1,0 +1,135 @@
+"""Our encoder, the refiner, and weight files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from samepoint.errors import InputError
+from samepoint.models.network import NetworkConfig, PointNetwork
+from samepoint.models.refiner import channels_last
+from samepoint.models.weights import TABLE, load_model, read_metadata, resolve, save_weights, sha256
+
+TINY = NetworkConfig(
+    stem=8, widths=(8, 12, 16), blocks=1, pyramid=8, descriptors=(8, 8, 8, 8), template=1, window=2, hidden=16
+)
+
+
+@pytest.fixture
+def tiny() -> PointNetwork:
+    torch.manual_seed(0)
+    network = PointNetwork(TINY).eval()
+    for name, value in network.named_parameters():
+        if name.endswith("project.bias"):  # so narrow a network would else have cells with nothing to say
+            torch.nn.init.normal_(value)
+    return network
+
+
+@pytest.mark.parametrize("size", [(64, 96), (37, 53), (17, 16)])
+def test_descriptors_are_unit_vectors_on_their_lattices(tiny: PointNetwork, size: tuple[int, int]) -> None:
+    frames = torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        maps = tiny.features(tiny.preprocess(frames))
+    for level, lattice, channels in zip(maps, tiny.lattices, tiny.channels, strict=True):
+        expected = tuple(-(-n // lattice.stride) for n in size)
+        assert level.shape == (2, channels, *expected)
+        torch.testing.assert_close(level.norm(dim=1), torch.ones(2, *expected))
+
+
+def test_correlations_equal_an_obvious_computation(tiny: PointNetwork) -> None:
+    """Interpolated scores against scores of interpolated descriptors, one by one."""
+    torch.manual_seed(1)
+    refiner = tiny.refiner
+    maps = tuple(torch.randn(1, 64 // lat.stride, 80 // lat.stride, 8) for lat in tiny.lattices)
+    source, guess = torch.tensor([[33.7, 30.2], [5.1, 60.4]]), torch.tensor([[40.25, 22.5], [1.0, 63.0]])
+    templates = refiner.templates(maps, source)
+    got = refiner.correlations(templates, maps, guess)
+
+    def read(level: torch.Tensor, column: float, row: float) -> torch.Tensor:
+        total = torch.zeros(level.shape[-1])
+        for dy in (0, 1):
+            for dx in (0, 1):
+                x, y = int(np.floor(column)) + dx, int(np.floor(row)) + dy
+                weight = (1 - abs(column - x)) * (1 - abs(row - y))
+                if 0 <= x < level.shape[2] and 0 <= y < level.shape[1]:
+                    total += weight * level[0, y, x]
+        return total
+
+    for index, lattice in enumerate(tiny.lattices):
+        for n in range(2):
+            column, row = (float(v) for v in lattice.to_cells(guess[n]))
+            home, high = (float(v) for v in lattice.to_cells(source[n]))
+            expected = [
+                float(
+                    read(maps[index], column + wx, row + wy) @ read(maps[index], home + tx, high + ty)
+                )
+                for wy in range(-2, 3)
+                for wx in range(-2, 3)
+                for ty in (-1, 0, 1)
+                for tx in (-1, 0, 1)
+            ]
+            torch.testing.assert_close(got[index][n], torch.tensor(expected), atol=1e-4, rtol=1e-4)
+
+
+def test_points_do_not_depend_on_each_other(tiny: PointNetwork) -> None:
+    torch.nn.init.normal_(tiny.refiner.head.weight)
+    with torch.inference_mode():
+        maps = channels_last(tiny.features(torch.randn(2, 3, 64, 64)))
+        xy = torch.rand(5, 2) * 60
+        batch = torch.tensor([0, 1, 0, 1, 1])
+        together = tiny.refiner(tiny.refiner.templates(maps, xy, batch), maps, xy + 3, batch)[-1]
+        for n in range(5):
+            one = slice(n, n + 1)
+            templates = tiny.refiner.templates(maps, xy[one], batch[one])
+            alone = tiny.refiner(templates, maps, xy[one] + 3, batch[one])[-1]
+            torch.testing.assert_close(alone.xy, together.xy[one], atol=1e-4, rtol=1e-4)
+
+
+def test_weights_survive_a_round_trip(tiny: PointNetwork, tmp_path: Path) -> None:
+    path = save_weights(tiny, tmp_path / "tiny.safetensors", {"training": {"steps": 1}, "licence": "Apache-2.0"})
+    again = load_model(path)
+    assert again.config == TINY
+    for key, value in tiny.state_dict().items():
+        assert torch.equal(again.state_dict()[key], value)
+    metadata = read_metadata(path)
+    assert metadata["licence"] == "Apache-2.0"
+    assert len(metadata["config_sha256"]) == 64
+
+
+def test_unusable_weight_files_are_refused_with_the_reason(tiny: PointNetwork, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="samepoint-bse.*did you mean samepoint-base"):
+        resolve("samepoint-bse")
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"\x00" * 50)
+    with pytest.raises(InputError, match=r"broken\.safetensors: not a readable safetensors"):
+        load_model(broken)
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"a": torch.zeros(1)}, foreign)
+    with pytest.raises(InputError, match="no samepoint metadata"):
+        load_model(foreign)
+    good = save_weights(tiny, tmp_path / "good.safetensors", {})
+    record = read_metadata(good)
+    state = dict(tiny.state_dict())
+    state.pop("refiner.head.bias")
+    save_file(state, tmp_path / "short.safetensors", {"samepoint": json.dumps(record)})
+    with pytest.raises(InputError, match=r"short\.safetensors: does not fit.*missing refiner\.head\.bias"):
+        load_model(tmp_path / "short.safetensors")
+    record["architecture"] = "Other"
+    save_file(state, tmp_path / "other.safetensors", {"samepoint": json.dumps(record)})
+    with pytest.raises(InputError, match="unknown architecture 'Other'"):
+        load_model(tmp_path / "other.safetensors")
+
+
+def test_every_shipped_weight_is_what_the_table_says() -> None:
+    for entry in TABLE.values():
+        assert entry.path.is_file()
+        assert entry.path.stat().st_size <= 12_000_000
+        assert sha256(entry.path) == entry.sha256
+        network = load_model(entry.name)
+        assert type(network).__name__ == entry.architecture
+        assert all(torch.isfinite(value).all() for value in network.state_dict().values())

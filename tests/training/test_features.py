@@ -1,0 +1,146 @@
+"""``train features``: the tiny configuration trains, resumes, saves and loads in seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from samepoint.errors import InputError
+from samepoint.models.network import PointNetwork
+from samepoint.models.weights import load_model, read_metadata
+from samepoint.training.config import FeaturesConfig, load_config
+from samepoint.training.data import RenderedPairs
+from samepoint.training.features import objectives, train
+from samepoint.training.loop import AveragedWeights, learning_rate, load_checkpoint
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+TINY = CONFIGS / "tiny.yaml"
+
+
+def tiny(folder: Path, *overrides: str) -> FeaturesConfig:
+    return load_config(TINY, [f"output={folder}", *overrides])
+
+
+def test_tiny_trains_and_its_weights_load(tmp_path: Path) -> None:
+    seen: list[float] = []
+    path = train(tiny(tmp_path), progress=lambda record: seen.append(record["step"]))
+    assert seen == [1, 2, 3, 4, 5, 6]
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == seen
+    assert all(record["loss"] > 0 for record in records)
+    network = load_model(path)
+    assert network.features(network.preprocess(torch.zeros(1, 32, 32, 3, dtype=torch.uint8)))[-1].shape == (1, 8, 16, 16)
+    assert read_metadata(path)["training"]["steps"] == 6
+
+
+def test_a_batch_can_be_learnt(tmp_path: Path) -> None:
+    config = tiny(tmp_path)
+    batch = RenderedPairs(config.data, 0, 1)[0]
+    torch.manual_seed(0)
+    network = PointNetwork(config.model).train()
+    optimiser = torch.optim.Adam(network.parameters(), 5e-3)
+    losses = []
+    for _ in range(60):
+        loss, _ = objectives(network, batch, config.loss)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    whole = train(tiny(tmp_path / "whole"))
+
+    def interrupt(record: dict[str, float]) -> None:
+        if record["step"] == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(tmp_path / "part"), progress=interrupt)
+    assert not (tmp_path / "part" / "model.safetensors").exists()
+    with pytest.raises(InputError, match="holds a run already"):
+        train(tiny(tmp_path / "part"))
+    part = train(tiny(tmp_path / "part"), resume=True)
+    first, second = load_model(whole).state_dict(), load_model(part).state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "part" / "log.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_resuming_needs_a_whole_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no checkpoint"):
+        train(tiny(tmp_path), resume=True)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.pt").write_bytes(b"half")
+    with pytest.raises(InputError, match="not a readable checkpoint"):
+        load_checkpoint(tmp_path / "checkpoints" / "last.pt")
+
+
+def test_training_can_start_from_weights(tmp_path: Path) -> None:
+    first = train(tiny(tmp_path / "first", "steps=1"))
+    train(tiny(tmp_path / "second", "steps=1", f"init={first}"))
+    with pytest.raises(InputError, match="another architecture"):
+        train(tiny(tmp_path / "third", f"init={first}", "model.hidden=24"))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_configuration_in_the_project_is_valid(path: Path) -> None:
+    load_config(path).data.clip_settings()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stepz=3", "unknown key stepz; did you mean steps"),
+        ("data.point=3", r"unknown key data\.point; did you mean data\.points"),
+        ("steps=0", "steps: .*greater than or equal to 1"),
+        ("steps", "expected key=value"),
+        ("steps.deep=1", "steps is not a group of keys"),
+        ("precision=fp8", "precision"),
+    ],
+)
+def test_mistakes_in_a_configuration_are_named(override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_config(TINY, [override])
+
+
+def test_mistakes_in_the_clip_settings_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"unknown key data\.clip\.sped; did you mean speed"):
+        train(tiny(tmp_path, "data.clip={sped: [1, 2]}"))
+
+
+def test_unreadable_configurations(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read"):
+        load_config(tmp_path / "none.yaml")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("a: [")
+    with pytest.raises(InputError, match="not a YAML file"):
+        load_config(bad)
+    bad.write_text("- 1")
+    with pytest.raises(InputError, match="expected a mapping"):
+        load_config(bad)
+
+
+def test_warm_up_is_applied_and_the_cosine_ends_where_it_should() -> None:
+    rates = [learning_rate(step, 100, 1e-3, 1e-3, 10) for step in range(101)]
+    assert rates[0] == pytest.approx(1e-4)
+    assert rates[9] == pytest.approx(1e-3)
+    assert rates[55] == pytest.approx(1e-3 * (1e-3 + (1 - 1e-3) / 2))
+    assert rates[100] == pytest.approx(1e-6)
+
+
+def test_averaged_weights_follow_parameters_and_copy_counters() -> None:
+    network = torch.nn.BatchNorm1d(1)
+    average = AveragedWeights(network, 0.5)
+    with torch.no_grad():
+        network.weight.fill_(3.0)
+        network.num_batches_tracked.fill_(7)
+    average.update(network, step=1000)
+    assert average.state["weight"].item() == pytest.approx(2.0)
+    assert average.state["num_batches_tracked"].item() == 7
