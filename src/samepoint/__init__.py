@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from samepoint.errors import InputError
 from samepoint.structures import Queries, Tracks, Video
+
+if TYPE_CHECKING:
+    from samepoint.models.weights import load_model
+    from samepoint.tracking import PointTracker, track
 
 __version__ = "0.1.0"
 

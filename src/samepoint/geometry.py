@@ -137,14 +137,15 @@ def _peak_offset(triple: Tensor) -> Tensor:
     tiny = torch.finfo(triple.dtype).tiny
     logs = triple.clamp_min(tiny).log()
     curvature = logs[:, 0] - 2 * logs[:, 1] + logs[:, 2]
-    quadratic = 0.5 * (logs[:, 0] - logs[:, 2]) / torch.where(curvature < -1e-12, curvature, -torch.ones_like(curvature))
-    quadratic = torch.where(curvature < -1e-12, quadratic, torch.zeros_like(quadratic))
+    curved = curvature < -1e-12
+    quadratic = 0.5 * (logs[:, 0] - logs[:, 2]) / curvature.where(curved, -torch.ones_like(curvature))
+    quadratic = quadratic * curved
     mean = (triple[:, 2] - triple[:, 0]) / triple.sum(dim=1).clamp_min(tiny)
     return torch.where((triple > 0).all(dim=1), quadratic, mean).clamp(-0.5, 0.5)
 
 
 def read_peak_published(maps: Tensor, count: int = 5) -> Tensor:
-    """Value-weighted mean of the ``count`` largest pixels of each map (N, H, W), as (column, row); (-1, -1) if all zero.
+    """Value-weighted mean of the ``count`` largest pixels of each map (N, H, W): (column, row), (-1, -1) if all zero.
 
     FGVC's read-out. On maps that were sampled at every second pixel and upsampled with half-pixel centres it lies half
     a pixel too far right and down; kept for comparison only.

@@ -1,4 +1,4 @@
-"""Settings of a whole process. Only programs (the command line, benchmarks) may call these, never the library itself."""
+"""Settings of a whole process: for programs (the command line, benchmarks), never for the library itself."""
 
 from __future__ import annotations
 
@@ -22,4 +22,5 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     never_map, never_trim, grow_by = (-4, 0), (-1, -1), (-2, 64 << 20)  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
-    return all([mallopt(*setting) == 1 for setting in (never_map, never_trim, grow_by)])
+    taken = [mallopt(*setting) for setting in (never_map, never_trim, grow_by)]
+    return taken == [1, 1, 1]

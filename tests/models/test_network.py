@@ -65,9 +65,7 @@ def test_correlations_equal_an_obvious_computation(tiny: PointNetwork) -> None:
             column, row = (float(v) for v in lattice.to_cells(guess[n]))
             home, high = (float(v) for v in lattice.to_cells(source[n]))
             expected = [
-                float(
-                    read(maps[index], column + wx, row + wy) @ read(maps[index], home + tx, high + ty)
-                )
+                float(read(maps[index], column + wx, row + wy) @ read(maps[index], home + tx, high + ty))
                 for wy in range(-2, 3)
                 for wx in range(-2, 3)
                 for ty in (-1, 0, 1)
@@ -121,7 +119,7 @@ def test_unusable_weight_files_are_refused_with_the_reason(tiny: PointNetwork, t
         load_model(tmp_path / "short.safetensors")
     record["architecture"] = "Other"
     save_file(state, tmp_path / "other.safetensors", {"samepoint": json.dumps(record)})
-    with pytest.raises(InputError, match="unknown architecture 'Other'"):
+    with pytest.raises(InputError, match=r"unknown architecture .Other."):
         load_model(tmp_path / "other.safetensors")
 
 

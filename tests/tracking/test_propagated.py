@@ -58,9 +58,7 @@ def test_label_maps_of_the_portable_path_equal_the_golden_ones_everywhere(
     labels = [gaussian_maps(uv / 2, (48, 48), 3.0)]
     for frame in range(1, 8):
         past = range(max(0, frame - 5), frame)
-        found = affinity(
-            features[frame], [features[0], *(features[i] for i in past)], Window.circle(15), path="torch"
-        )
+        found = affinity(features[frame], [features[0], *(features[i] for i in past)], Window.circle(15), path="torch")
         labels.append(propagate(found, [labels[0], *(labels[i] for i in past)]))
         difference = np.abs(labels[-1].numpy() - golden["label_maps"][frame - 1])
         assert np.quantile(difference, 0.99) < 1e-5
@@ -127,4 +125,5 @@ def test_work_near_the_points_changes_nothing_that_matters() -> None:
     for method in (whole, near):
         method.add(as_maps(frames[0]), start)
     for t in range(1, 6):
-        torch.testing.assert_close(near.step(as_maps(frames[t]))[0], whole.step(as_maps(frames[t]))[0], atol=1e-3, rtol=0)
+        maps = as_maps(frames[t])
+        torch.testing.assert_close(near.step(maps)[0], whole.step(maps)[0], atol=1e-3, rtol=0)

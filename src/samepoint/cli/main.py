@@ -16,6 +16,7 @@ import typer
 import samepoint
 from samepoint.cli import demo, track, train, weights
 from samepoint.errors import InputError
+from samepoint.process import keep_freed_memory
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 # What the file system says about names and rights concerns what the user gave; any other OSError is the machine's.
@@ -51,6 +52,8 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (``sys.argv`` by default) and return the exit status."""
+    if arguments is None:  # a process of its own
+        keep_freed_memory()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     with warnings.catch_warnings():
         # Python's form of a warning is two lines with a place in our source; a user needs the sentence, once.

@@ -1,4 +1,4 @@
-"""Our encoder: a small convolutional pyramid whose coarse cells decide where to look and whose fine cells decide the point."""
+"""Our encoder: a small convolutional pyramid; coarse cells decide where to look, fine cells decide the point."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from ..geometry import Lattice
 from .colour import ColourSpace
 from .encoder import PyramidEncoder
 from .refiner import Refiner
+from .visibility import Visibility
 
 
 class NetworkConfig(BaseModel):
@@ -40,6 +41,7 @@ class PointNetwork(nn.Module):
         c = self.config
         self.encoder = PyramidEncoder(c.stem, c.widths, c.blocks, c.pyramid, c.descriptors)
         self.refiner = Refiner(c.descriptors, self.encoder.lattices, c.template, c.window, c.hidden)
+        self.visibility = Visibility()
 
     @property
     def lattices(self) -> tuple[Lattice, ...]:

@@ -22,8 +22,8 @@ class Estimate(NamedTuple):
 class Refiner(nn.Module):
     """Reads the correlations of a template (the surroundings of a point) with the surroundings of a guess.
 
-    At each level the template's ``(2 template + 1)^2`` cells are compared with the ``(2 window + 1)^2`` cells around the
-    guess: 4-D local correlations as in LocoTrack (ECCV 2024), all levels at once. A small perceptron turns them into a
+    At each level the template's ``(2 template + 1)^2`` cells are compared with the ``(2 window + 1)^2`` cells around
+    the guess: 4-D local correlations as in LocoTrack (ECCV 2024), all levels at once. A small perceptron turns them into a
     step, an expected error and a visibility; it is applied a few times, each time around the improved guess. It sees
     correlations only, never colours, so that what it learns on rendered clips carries over.
 
@@ -49,7 +49,11 @@ class Refiner(nn.Module):
         inputs = (2 * template + 1) ** 2 * (2 * window + 1) ** 2
         self.levels = nn.ModuleList(nn.Linear(inputs, hidden) for _ in channels)
         self.mix = nn.Sequential(
-            nn.GELU(), nn.Linear(hidden * len(channels), 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden), nn.GELU()
+            nn.GELU(),
+            nn.Linear(hidden * len(channels), 2 * hidden),
+            nn.GELU(),
+            nn.Linear(2 * hidden, hidden),
+            nn.GELU(),
         )
         self.head = nn.Linear(hidden, 2 * len(channels) + 2)
         nn.init.zeros_(self.head.weight)
@@ -81,7 +85,9 @@ class Refiner(nn.Module):
             results.append(lerp_grid(scores, at - base).flatten(1))
         return results
 
-    def step(self, templates: Sequence[Tensor], maps: Sequence[Tensor], xy: Tensor, batch: Tensor | None = None) -> Estimate:
+    def step(
+        self, templates: Sequence[Tensor], maps: Sequence[Tensor], xy: Tensor, batch: Tensor | None = None
+    ) -> Estimate:
         """One refinement of the guess ``xy`` (N, 2)."""
         correlations = self.correlations(templates, maps, xy, batch)
         hidden = [layer(c) for layer, c in zip(self.levels, correlations, strict=True)]
@@ -99,7 +105,10 @@ class Refiner(nn.Module):
         batch: Tensor | None = None,
         iterations: int = 3,
     ) -> list[Estimate]:
-        """Refine ``xy`` a few times; the estimate of each iteration, the last the best. Steps do not share gradients."""
+        """Refine ``xy`` a few times; the estimate of each iteration, the last the best.
+
+        No gradient flows from one iteration to the one before.
+        """
         estimates: list[Estimate] = []
         for _ in range(iterations):
             estimates.append(self.step(templates, maps, xy, batch))

@@ -82,7 +82,8 @@ class ResNet(nn.Module):
         outputs: the stages (1 to 4) that :meth:`features` returns, coarse to fine whatever the order given.
         colour: the input's colour space and normalisation.
 
-    FGVC is ``ResNet.fgvc()``: ResNet-18, no pooling, strides (1, 1, 1, 4), stage 3 of a Lab picture, 256 channels at stride 2.
+    FGVC is ``ResNet.fgvc()``: ResNet-18, no pooling, strides (1, 1, 1, 4), stage 3 of a Lab picture: 256 channels at
+    stride 2.
     """
 
     def __init__(
@@ -140,7 +141,7 @@ class ResNet(nn.Module):
 
 
 def initialise(network: nn.Module) -> None:
-    """Kaiming for convolutions, ones for normalisations, zero for the last one of each block (identity at the start)."""
+    """Kaiming for convolutions, ones for normalisations, zero for the last one of each block: identity at the start."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..errors import InputError
 from ..models.network import PointNetwork
@@ -34,7 +35,7 @@ def track(
         video: a file, a folder of pictures, uint8 frames (T, H, W, 3), a camera index, a URL, or a ``Video``.
         queries: N points, each in its own frame.
         model: a network, a name in the table of weights, or a weight file.
-        backward: also follow each point back from its frame to the first; without it positions before the query are NaN.
+        backward: also follow each point back from its frame to the first; else positions before the query are NaN.
         short_side: working resolution; larger finds finer detail and takes longer; None keeps the video's own.
         device: ``"cpu"``, ``"cuda"``, ...; the model's by default.
         dtype: precision of the encoder; bfloat16 where the device gains from it by default.
@@ -52,7 +53,7 @@ def track(
     if backward and clip.is_live:
         raise InputError("a live source cannot be tracked backward")
     queries.check(clip.size, None)
-    network = model if isinstance(model, PointNetwork) else load_model(model)
+    network = model if isinstance(model, nn.Module) else load_model(model)
 
     def tracker() -> PointTracker:
         return PointTracker(network, short_side=short_side, device=device, dtype=dtype)
@@ -78,8 +79,7 @@ def track(
         before = np.arange(frames)[None] < queries.frame[:, None]
         xy = np.where(before[..., None], back_xy[:, ::-1], xy)
         confidence = np.where(before, back_confidence[:, ::-1], confidence)
-    names = queries.name or tuple(f"point{i}" for i in range(len(queries)))
-    return Tracks.from_confidence(xy, confidence, fps=clip.fps, size=clip.size, names=names)
+    return Tracks.from_confidence(xy, confidence, fps=clip.fps, size=clip.size, names=queries.name or ())
 
 
 def _run(

@@ -18,12 +18,12 @@ from ..models.precision import autocast, prefers_bf16
 from ..models.refiner import channels_last
 from ..models.weights import load_model
 from ..structures import Queries
-from .refined import RefinedPoints, RefineSettings
+from .refined import RefinedPoints
 
 
 @dataclass(frozen=True)
 class TrackState:
-    """The live points in one frame: ``ids`` int64 (N,), ``xy`` float32 (N, 2), ``visible`` bool and ``confidence`` (N,)."""
+    """The live points in a frame: ``ids`` int64 (N,), ``xy`` float32 (N, 2), ``visible`` bool, ``confidence`` (N,)."""
 
     frame: int
     ids: np.ndarray
@@ -51,7 +51,8 @@ class PointTracker:
     Memory is bounded by the live points and a few frames of features, whatever the length of the video.
 
     Args:
-        network: a :class:`~samepoint.models.network.PointNetwork` or any network with ``preprocess``, ``features`` and ``lattices``.
+        network: a :class:`~samepoint.models.network.PointNetwork`, or any network with ``preprocess``, ``features`` and
+            ``lattices`` if a ``method`` is given.
         method: what carries the points; the refiner of ``network`` by default.
         short_side: frames are worked on at this short side, larger or smaller than they are; None keeps their size.
         device: where to compute; where the network is by default.
@@ -67,20 +68,22 @@ class PointTracker:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if method is None and not isinstance(network, PointNetwork):
-            raise InputError(f"{type(network).__name__} has no refiner: choose a method, such as PropagatedPoints")
+        if dtype not in (None, torch.float32, torch.bfloat16):
+            raise InputError(f"dtype: expected float32 or bfloat16, got {dtype}")
         first = next(network.parameters())
         self.device = torch.device(device) if device is not None else first.device
         self.bf16 = prefers_bf16(self.device) if dtype is None else dtype == torch.bfloat16
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         if method is None:
-            assert isinstance(network, PointNetwork)
-            method = RefinedPoints(network.refiner, RefineSettings())
+            if not isinstance(network, PointNetwork):
+                raise InputError(f"{type(network).__name__} has no refiner: choose a method, such as PropagatedPoints")
+            method = RefinedPoints(network, dtype=torch.bfloat16 if self.bf16 else torch.float32)
         self.method = method
         self.short_side = short_side
         self._frame = -1
         self._size: tuple[int, int] | None = None
         self._scale = torch.ones(2)
+        self._pixels = np.zeros((0, 0, 3), np.uint8)
         self._maps: tuple[Tensor, ...] = ()
         self._ids = np.zeros(0, np.int64)
         self._xy = torch.zeros(0, 2)
@@ -118,7 +121,7 @@ class PointTracker:
         if len(late):
             point = int(late[0])
             raise InputError(
-                f"point {point}: its frame {int(queries.frame[point])} has passed; the last one stepped is {self._frame}"
+                f"point {point}: its frame {int(queries.frame[point])} has passed; the last stepped is {self._frame}"
             )
         if self._size is not None:
             queries.check(self._size, None)
@@ -154,19 +157,24 @@ class PointTracker:
             InputError: a frame of another shape or type than the first.
         """
         frame = np.asarray(frame)
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
             raise InputError(f"a frame is uint8 (H, W, 3); got {frame.dtype} {frame.shape}")
         size = (frame.shape[0], frame.shape[1])
         if self._size is None:
             self._start(size)
         elif size != self._size:
-            raise InputError(f"frame {self._frame + 1} is {size[1]}x{size[0]}, those before {self._size[1]}x{self._size[0]}")
-        self._maps = self._encode(frame)
+            raise InputError(
+                f"frame {self._frame + 1} is {size[1]}x{size[0]}, those before {self._size[1]}x{self._size[0]}"
+            )
         self._frame += 1
+        # Without points the encoder rests; the frame is kept for those that may yet be added to it.
+        self._pixels, self._maps = frame, ()
         if len(self._ids):
-            xy, confidence = self.method.step(self._maps)
+            xy, confidence = self.method.step(self._encoded())
             self._xy, self._confidence = xy.cpu() / self._scale, confidence.cpu()
         self._start_waiting()
+        if not self._maps:
+            self._pixels = frame.copy()  # a camera may write its next frame into the same memory
         return self.state()
 
     def state(self) -> TrackState:
@@ -177,18 +185,26 @@ class PointTracker:
         )
 
     def _start(self, size: tuple[int, int]) -> None:
-        for index, _, xy in self._waiting:
-            Queries(frame=np.array([index]), xy=xy[None]).check(size, None)
+        if self._waiting:
+            Queries.at(np.stack([xy for _, _, xy in sorted(self._waiting, key=lambda item: item[1])])).check(size)
         self._size = size
         self._work = fit_size(size, self.short_side)
         self._scale = torch.tensor([self._work[1] / size[1], self._work[0] / size[0]])
+
+    @torch.inference_mode()
+    def _encoded(self) -> tuple[Tensor, ...]:
+        """The maps of the frame last stepped, made when first asked for."""
+        if not self._maps:
+            self._maps = self._encode(self._pixels)
+        return self._maps
 
     def _encode(self, frame: np.ndarray) -> tuple[Tensor, ...]:
         height, width = self._work
         if (height, width) != frame.shape[:2]:
             smaller = height < frame.shape[0]
             frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-        pixels = torch.from_numpy(np.ascontiguousarray(frame))[None].to(self.device)
+        frame = np.require(frame, requirements=["C", "W"])  # a decoder's frame may be read-only, which torch refuses
+        pixels = torch.from_numpy(frame)[None].to(self.device)
         with autocast(self.device, self.bf16):
             x = self.network.preprocess(pixels).contiguous(memory_format=torch.channels_last)  # type: ignore[operator]
             maps = self.network.features(x)  # type: ignore[operator]
@@ -200,7 +216,7 @@ class PointTracker:
             return
         self._waiting = [item for item in self._waiting if item[0] > self._frame]
         xy = torch.from_numpy(np.stack([item[2] for item in now]).astype(np.float32))
-        self.method.add(self._maps, (xy * self._scale).to(self.device))
+        self.method.add(self._encoded(), (xy * self._scale).to(self.device))
         self._ids = np.concatenate([self._ids, np.array([item[1] for item in now], np.int64)])
         self._xy = torch.cat([self._xy, xy])
         self._confidence = torch.cat([self._confidence, torch.ones(len(now))])

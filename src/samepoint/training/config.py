@@ -68,6 +68,17 @@ class OptimiserConfig(_Strict):
     ema: float = Field(0.998, ge=0, lt=1)
 
 
+class CalibrationConfig(_Strict):
+    """Rendered clips on which confidence is made a probability once training has ended; no clips leave it as it is."""
+
+    clips: int = Field(16, ge=0)
+    frames: int = Field(24, ge=2)
+    size: tuple[int, int] = (256, 256)
+    points: int = Field(128, ge=1)
+    rounds: int = Field(2, ge=1)
+    short_side: int | None = 480  # working resolution of the tracker
+
+
 class FeaturesConfig(_Strict):
     """``samepoint train features``."""
 
@@ -79,6 +90,7 @@ class FeaturesConfig(_Strict):
     model: NetworkConfig = Field(default_factory=NetworkConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
     optimiser: OptimiserConfig = Field(default_factory=OptimiserConfig)
+    calibration: CalibrationConfig = Field(default_factory=CalibrationConfig)
     precision: str = Field("auto", pattern="^(auto|fp32|bf16)$")
     log_every: int = Field(10, ge=1)
     checkpoint_every: int = Field(200, ge=1)

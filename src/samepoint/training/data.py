@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..datasets.synthetic import FolderTextures, ProceduralTextures, SyntheticClips
+from ..datasets.synthetic.textures import TextureSource
 from .config import DataConfig
 
 
@@ -26,12 +29,16 @@ class PairBatch(NamedTuple):
     refined: Tensor  # (M,) bool: whether the refiner learns from it too
 
 
+def textures_of(config: DataConfig) -> TextureSource:
+    """Where the clips' textures come from."""
+    return FolderTextures(config.videos) if config.videos else ProceduralTextures()
+
+
 class RenderedPairs(Dataset[PairBatch]):
     """Item ``i`` is the batch of step ``i``: the same in any process, so that a run resumes where it stopped."""
 
     def __init__(self, config: DataConfig, seed: int, steps: int, start: int = 0) -> None:
-        textures = FolderTextures(config.videos) if config.videos else ProceduralTextures()
-        self.clips = SyntheticClips(config.clip_settings(), textures, seed)
+        self.clips = SyntheticClips(config.clip_settings(), textures_of(config), seed)
         self.config, self.seed, self.steps, self.start = config, seed, steps, start
 
     def __len__(self) -> int:
@@ -80,4 +87,19 @@ def batches(config: DataConfig, seed: int, steps: int, start: int = 0) -> Iterat
         multiprocessing_context="spawn" if config.workers else None,
         generator=torch.Generator(),  # else the loader draws from the global one, and a resumed run from another place
     )
-    yield from loader
+    with _interrupts_held():
+        iterator = iter(loader)
+    yield from iterator
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Processes started meanwhile never see Ctrl-C: the trainer still needs their batch to end its step and save."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

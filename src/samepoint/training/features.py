@@ -17,8 +17,9 @@ from ..models.precision import autocast, prefers_bf16
 from ..models.refiner import channels_last
 from ..models.resnet import initialise
 from ..models.weights import load_model, save_weights
+from .calibration import calibrate, calibration_clips
 from .config import FeaturesConfig, LossConfig, load_config
-from .data import PairBatch, batches
+from .data import PairBatch, batches, textures_of
 from .loop import AveragedWeights, Log, learning_rate, load_checkpoint, save_checkpoint, stop_requested
 from .losses import matching_loss, refinement_loss
 
@@ -49,18 +50,17 @@ def train(
     last = folder / "checkpoints" / "last.pt"
     if last.exists() and not resume:
         raise InputError(f"{folder}: holds a run already; resume it or choose another output")
+    state = load_checkpoint(last) if resume else None
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
     torch.manual_seed(config.seed)
     network = _network(config).to(memory_format=torch.channels_last).train()
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=config.optimiser.rate, weight_decay=config.optimiser.weight_decay
-    )
+    trained = [*network.encoder.parameters(), *network.refiner.parameters()]  # visibility is fitted afterwards
+    optimiser = torch.optim.AdamW(trained, lr=config.optimiser.rate, weight_decay=config.optimiser.weight_decay)
     average = AveragedWeights(network, config.optimiser.ema)
     start = 0
-    if resume:
-        state = load_checkpoint(last)
+    if state is not None:
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         average.state = state["average"]
@@ -95,14 +95,15 @@ def train(
                 raise FloatingPointError(f"the loss is not finite at step {step}; the last checkpoint is {last}")
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), config.optimiser.clip)
+            torch.nn.utils.clip_grad_norm_(trained, config.optimiser.clip)
             optimiser.step()
             average.update(network, step)
             done = step + 1
             if done % config.log_every == 0 or done == config.steps:
                 report = {key: round(value, 5) for key, value in report.items()}
                 seconds = (time.perf_counter() - began) / (done - start)
-                record = {"step": done, "loss": round(loss.item(), 5), **report, "rate": rate, "seconds": round(seconds, 4)}
+                record = {"step": done, "loss": round(loss.item(), 5), **report, "rate": rate}
+                record["seconds"] = round(seconds, 4)
                 log.write(record)
                 if progress:
                     progress({**record, "steps": config.steps})
@@ -111,7 +112,12 @@ def train(
             if stop.is_set() and done < config.steps:
                 raise KeyboardInterrupt
     network.load_state_dict(average.state)
-    return save_weights(network, folder / "model.safetensors", _metadata(config))
+    metadata = _metadata(config)
+    if config.calibration.clips:
+        clips = calibration_clips(textures_of(config.data), config.calibration, config.seed + 1)
+        metadata["calibration"] = calibrate(network.eval(), clips, config.calibration)
+        log.write({"step": config.steps, "calibration": metadata["calibration"]})
+    return save_weights(network, folder / "model.safetensors", metadata)
 
 
 def objectives(network: PointNetwork, batch: PairBatch, config: LossConfig) -> tuple[Tensor, dict[str, float]]:
@@ -120,7 +126,8 @@ def objectives(network: PointNetwork, batch: PairBatch, config: LossConfig) -> t
     ``match_1``, ``match_2``, ``match_4``: share of visible points whose best stride-4 cell, over the whole frame, lies
     within that many cells of the truth. ``error``: median pixels after the last refinement. ``found``: accuracy of it.
     """
-    maps = channels_last(network.features(network.preprocess(batch.frames).contiguous(memory_format=torch.channels_last)))
+    frames = network.preprocess(batch.frames).contiguous(memory_format=torch.channels_last)
+    maps = channels_last(network.features(frames))
     templates = network.refiner.templates(maps, batch.source_xy, batch.source)
     centre = templates[0].shape[1] // 2
     report: dict[str, float] = {}
