@@ -86,7 +86,8 @@ def lerp_grid(values: Tensor, fraction: Tensor) -> Tensor:
 def sample_patches(features: Tensor, cells: Tensor, radius: int, batch: Tensor | None = None) -> Tensor:
     """Bilinear samples on a grid of ``(2 radius + 1)^2`` positions one cell apart around each of ``cells``.
 
-    ``features`` (B, H, W, C), ``cells`` (N, 2) fractional (column, row); returns (N, (2 radius + 1)^2, C), zeros outside.
+    ``features`` (B, H, W, C), ``cells`` (N, 2) fractional (column, row). Returns (N, (2 radius + 1)^2, C), zeros outside
+    the map.
     """
     base = torch.floor(cells)
     size = 2 * radius + 2
@@ -119,7 +120,7 @@ def read_peak(maps: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Peaks (N, 2) as fractional (column, row), and their heights (N,). An all-zero map reads (0, 0) with height 0.
     """
-    count, height, width = maps.shape
+    count, _, width = maps.shape
     if count == 0:
         return maps.new_zeros((0, 2)), maps.new_zeros((0,))
     peak, index = maps.reshape(count, -1).max(dim=1)

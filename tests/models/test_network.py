@@ -100,7 +100,7 @@ def test_weights_survive_a_round_trip(tiny: PointNetwork, tmp_path: Path) -> Non
 
 
 def test_unusable_weight_files_are_refused_with_the_reason(tiny: PointNetwork, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="samepoint-bse.*did you mean samepoint-base"):
+    with pytest.raises(InputError, match=r"samepoint-bse.*did you mean samepoint-base"):
         resolve("samepoint-bse")
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"\x00" * 50)

@@ -35,7 +35,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def normalise(frames: Tensor, colour: ColourSpace) -> Tensor:
-    """uint8 (or 0-to-255 float) RGB (B, H, W, 3) to the colour space, mean and deviation removed: float32 (B, 3, H, W)."""
+    """uint8 RGB (B, H, W, 3) to the colour space, its mean and deviation removed: float32 (B, 3, H, W)."""
     values = frames.to(torch.float32) / 255
     if colour == "lab":
         values = rgb_to_lab(values)

@@ -23,9 +23,9 @@ class Refiner(nn.Module):
     """Reads the correlations of a template (the surroundings of a point) with the surroundings of a guess.
 
     At each level the template's ``(2 template + 1)^2`` cells are compared with the ``(2 window + 1)^2`` cells around
-    the guess: 4-D local correlations as in LocoTrack (ECCV 2024), all levels at once. A small perceptron turns them into a
-    step, an expected error and a visibility; it is applied a few times, each time around the improved guess. It sees
-    correlations only, never colours, so that what it learns on rendered clips carries over.
+    the guess: 4-D local correlations as in LocoTrack (ECCV 2024), all levels at once. A small perceptron turns them
+    into a step, an expected error and a visibility; it is applied a few times, each time around the improved guess. It
+    sees correlations only, never colours, so that what it learns on rendered clips carries over.
 
     Args:
         channels: descriptor channels of each level, coarse to fine.

@@ -45,7 +45,7 @@ class NearbyPropagation:
         self.keys: deque[_Key] = deque(maxlen=context)
 
     def start(self, level: Tensor, xy: Tensor) -> None:
-        """Take the frame in which points (N, 2), raster pixels, are given, by its map (h, w, C), as the only key frame."""
+        """Take the frame in which points (N, 2), raster pixels, are given, by its map (h, w, C), as only key frame."""
         self.keys.clear()
         corner = self._corner(xy)
         self.keys.append(_Key(level.permute(2, 0, 1), self._fresh(xy, corner), corner))
