@@ -152,7 +152,7 @@ def in_process(job: Result, threads: int) -> Result:
 
 
 def compare_speed(args: argparse.Namespace, folder: Path) -> Result:
-    size, timed = ((96, 160), 4) if args.quick else ((480, 854), 24)
+    size, timed = ((64, 96), 2) if args.quick else ((480, 854), 24)
     points = 16 if args.quick else 256
     video = str(write_video(folder / "speed.mp4", size, FGVC_FULL + timed))
     jobs = {"samepoint": timed, "fgvc": min(timed, 4)}
@@ -173,8 +173,8 @@ def compare_speed(args: argparse.Namespace, folder: Path) -> Result:
 
 
 def compare_memory(args: argparse.Namespace, folder: Path) -> Result:
-    size = (72, 96) if args.quick else (240, 320)
-    early, late = (8, 24) if args.quick else (200, 5000)
+    size = (48, 64) if args.quick else (240, 320)
+    early, late = (4, 10) if args.quick else (200, 5000)
     points = 16 if args.quick else 256
     video = str(write_video(folder / "memory.mp4", size, late))
     peaks = {}
@@ -190,7 +190,7 @@ def compare_memory(args: argparse.Namespace, folder: Path) -> Result:
 
 
 def compare_cost(args: argparse.Namespace) -> Result:
-    sizes, counts, repeats = (SIZES, COUNTS, 5) if not args.quick else ([(72, 96), (96, 128)], (1, 16), 2)
+    sizes, counts, repeats = (SIZES, COUNTS, 5) if not args.quick else ([(48, 64)], (1, 16), 1)
     table = {}
     for size in sizes:
         job = {"part": "cost", "size": size, "counts": list(counts), "repeats": repeats}
