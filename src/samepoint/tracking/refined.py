@@ -13,6 +13,9 @@ from ..models.refiner import Estimate
 from .nearby import NearbyPropagation
 
 
+_SEARCH, _GUIDE = 1, 2  # levels of the pyramid, strides 8 and 4: where the lost are sought, where labels propagate
+
+
 @dataclass(frozen=True)
 class RefineSettings:
     """How :class:`RefinedPoints` follows. Pixels are those of the working resolution.
@@ -21,6 +24,7 @@ class RefineSettings:
         iterations: refinements of each guess.
         context: previous frames that labels are propagated from.
         radius: cells of stride 4 within which they are.
+        sigma: of the labels, in pixels: how much of its surroundings a point is carried along with.
         agree: pixels; estimates farther apart than this are two things, and the surer one is taken.
         guess_error: expected error, in pixels, of the propagated peak beside the refiner's own statements.
         lost: a point with less confidence is looked for in the whole picture, as it was in its query frame.
@@ -32,6 +36,7 @@ class RefineSettings:
     iterations: int = 2
     context: int = 5
     radius: float = 12.0
+    sigma: float = 6.0
     agree: float = 6.0
     guess_error: float = 4.0
     lost: float = 0.5
@@ -54,8 +59,13 @@ class RefinedPoints:
     ) -> None:
         self.network, self.refiner = network, network.refiner
         self.settings = settings or RefineSettings()
+        lattice = network.lattices[_GUIDE]
         self.guide = NearbyPropagation(
-            network.lattices[2], context=self.settings.context, radius=self.settings.radius, dtype=dtype
+            lattice,
+            context=self.settings.context,
+            radius=self.settings.radius,
+            sigma=self.settings.sigma / lattice.stride,
+            dtype=dtype,
         )
         self.query: tuple[Tensor, ...] = ()
         self.last: tuple[Tensor, ...] = ()
@@ -68,7 +78,7 @@ class RefinedPoints:
         templates = self.refiner.templates(maps, xy)
         certain = xy.new_ones(len(xy))
         if len(self.xy) == 0:
-            self.guide.start(maps[2][0], xy)
+            self.guide.start(maps[_GUIDE][0], xy)
             self.query, self.last, self.xy, self.confidence = templates, templates, xy, certain
         else:
             self.guide.add(xy)
@@ -85,7 +95,7 @@ class RefinedPoints:
         self.xy, self.confidence = self.xy[mask], self.confidence[mask]
 
     def step(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        guess, mass = self.guide.step(maps[2][0], self.xy)
+        guess, mass = self.guide.step(maps[_GUIDE][0], self.xy)
         last = self._refine(self.last, maps, guess)
         anchor = self._recover(maps, self._refine(self.query, maps, guess))
         xy = self._fuse(last, anchor, guess)
@@ -107,8 +117,8 @@ class RefinedPoints:
         if len(lost) == 0:
             return anchor
         templates = tuple(level[lost] for level in self.query)
-        level, lattice = maps[1][0], self.refiner.lattices[1]
-        scores = templates[1][:, templates[1].shape[1] // 2] @ level.flatten(0, 1).T
+        level, lattice = maps[_SEARCH][0], self.refiner.lattices[_SEARCH]
+        scores = templates[_SEARCH][:, templates[_SEARCH].shape[1] // 2] @ level.flatten(0, 1).T
         found = self._refine(templates, maps, _centres(lattice, level)[scores.argmax(dim=1)])
         believed = found.visible.sigmoid() >= self.settings.found
         parts = [value.clone() for value in anchor]
@@ -148,8 +158,8 @@ class RefinedPoints:
             mass,
             (xy - guess).norm(dim=1).log1p(),
             (back.xy - self.xy).norm(dim=1).log1p(),
-            _likeness(self.query[1], fresh[1]),
-            _likeness(self.query[2], fresh[2]),
+            _likeness(self.query[_SEARCH], fresh[_SEARCH]),
+            _likeness(self.query[_GUIDE], fresh[_GUIDE]),
             self.confidence,
         ]
         return torch.stack(columns, dim=1)

@@ -1,0 +1,39 @@
+"""Confidence as a probability."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from samepoint.models.visibility import EVIDENCE, Visibility
+from samepoint.training.calibration import fit, score
+
+
+def test_the_fit_finds_the_law_that_made_the_data() -> None:
+    generator = torch.Generator().manual_seed(0)
+    evidence = torch.randn(20_000, len(EVIDENCE), generator=generator) * 2 + 1
+    law = torch.zeros(len(EVIDENCE))
+    law[0], law[4] = 1.5, -0.7
+    visible = torch.rand(20_000, generator=generator) < (evidence @ law - 0.5).sigmoid()
+    visibility = Visibility()
+    fit(visibility, evidence, visible, penalty=0)
+    torch.testing.assert_close(visibility.linear.weight[0], law, atol=0.08, rtol=0)
+    assert visibility.linear.bias.item() == pytest.approx(-0.5, abs=0.1)
+    report = score(visibility(evidence).detach(), visible)
+    assert report["calibration_error"] < 0.01
+    assert report["accuracy"] > 0.8
+
+
+def test_scores_by_hand() -> None:
+    logits = torch.tensor([0.75, 0.75, 0.75, 0.25]).logit()
+    report = score(logits, torch.tensor([True, True, False, False]))
+    assert report["accuracy"] == pytest.approx(0.75)
+    assert report["hidden"] == pytest.approx(0.5)
+    # Bin 7 says 0.75 and holds 2/3, bin 2 says 0.25 and holds 0: (3 * 1/12 + 1 * 1/4) / 4.
+    assert report["calibration_error"] == pytest.approx((3 * (0.75 - 2 / 3) + 0.25) / 4, abs=1e-5)
+
+
+def test_before_any_fit_the_refiner_is_believed() -> None:
+    evidence = torch.zeros(2, len(EVIDENCE))
+    evidence[0, :2], evidence[1, :2] = 2.0, -2.0
+    assert Visibility()(evidence).tolist() == [2.0, -2.0]
