@@ -171,8 +171,7 @@ def test_points_come_and_go_with_real_methods(tiny: PointNetwork, method: str) -
             busy.remove(gone)
             state = busy.state()
             assert state.ids.tolist() == [kept]
-        if index >= 2 and method == "propagated":
-            # The refiner's labels come from key frames that all points share, those before a point was added too.
+        if index >= 2:
             np.testing.assert_allclose(state.xy, expected[index].xy, atol=1e-3)
             np.testing.assert_allclose(state.confidence, expected[index].confidence, atol=1e-3)
     busy.remove([kept])

@@ -19,7 +19,8 @@ class NearbyPropagation:
 
     The same operator as :class:`~samepoint.tracking.propagated.PropagatedPoints`, without what a few points do not
     need: query cells far from every point, and label maps of the whole picture. Each point has a square patch of label
-    in each key frame, around its place there.
+    in each key frame, around its place there. A point is carried by the key frames since it was added, so that it
+    moves alike whatever points were there before it.
 
     Args:
         lattice: of the maps given.
@@ -43,12 +44,14 @@ class NearbyPropagation:
         self.window, self.reach = Window.circle(radius), int(radius)
         self.topk, self.temperature, self.dtype = topk, temperature, dtype
         self.keys: deque[_Key] = deque(maxlen=context)
+        self.known = torch.zeros(0, dtype=torch.long)  # (N,) of the newest key frames, those with a label of the point
 
     def start(self, level: Tensor, xy: Tensor) -> None:
         """Take the frame in which points (N, 2), raster pixels, are given, by its map (h, w, C), as only key frame."""
         self.keys.clear()
         corner = self._corner(xy)
         self.keys.append(_Key(level.permute(2, 0, 1), self._fresh(xy, corner), corner))
+        self.known = torch.ones_like(corner[:, 0])
 
     def add(self, xy: Tensor) -> None:
         """More points, labelled in the newest key frame only."""
@@ -58,11 +61,13 @@ class NearbyPropagation:
             if index < len(self.keys) - 1:
                 labels = torch.zeros_like(labels)
             self.keys[index] = _Key(key.features, torch.cat([key.labels, labels]), torch.cat([key.corner, corner]))
+        self.known = torch.cat([self.known, torch.ones_like(corner[:, 0])])
 
     def keep(self, mask: Tensor) -> None:
         """Forget the points where ``mask`` (N,) is false."""
         for index, key in enumerate(self.keys):
             self.keys[index] = _Key(key.features, key.labels[mask], key.corner[mask])
+        self.known = self.known[mask]
 
     def step(self, level: Tensor, xy: Tensor) -> tuple[Tensor, Tensor]:
         """Go on to the next frame.
@@ -74,27 +79,39 @@ class NearbyPropagation:
         Returns:
             Peaks (N, 2) of the propagated labels, raster pixels, and their heights (N,).
         """
-        features = level.permute(2, 0, 1)
+        features, corner = level.permute(2, 0, 1), self._corner(xy)
+        ages = self.known.unique().tolist()
+        if len(ages) == 1:
+            labels = self._propagate(features, list(self.keys)[-ages[0] :], corner)
+        else:
+            labels = level.new_zeros((len(xy), 2 * self.reach + 1, 2 * self.reach + 1))
+            for age in ages:
+                own = self.known == age
+                keys = [_Key(key.features, key.labels[own], key.corner[own]) for key in list(self.keys)[-age:]]
+                labels[own] = self._propagate(features, keys, corner[own])
+        self.keys.append(_Key(features, labels, corner))
+        self.known = (self.known + 1).clamp(max=len(self.keys))
+        peak, mass = read_peak(labels)
+        return self.lattice.to_pixels(peak + corner), mass
+
+    def _propagate(self, features: Tensor, keys: list[_Key], corner: Tensor) -> Tensor:
+        """Label patches (N, S, S) at ``corner`` (N, 2) of a map (C, h, w), of points with a label in all ``keys``."""
         height, width = features.shape[1:]
-        steps = torch.arange(2 * self.reach + 1, device=level.device)
-        corner = self._corner(xy)
+        steps = torch.arange(2 * self.reach + 1, device=features.device)
         rows, columns = corner[:, 1:2] + steps, corner[:, :1] + steps
         inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]
         flat = rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None]
         cells, where = torch.unique(flat, return_inverse=True)
         found = affinity(
             features,
-            [key.features for key in self.keys],
+            [key.features for key in keys],
             self.window,
             self.topk,
             self.temperature,
             query_cells=cells,
             dtype=self.dtype,
         )
-        labels = self._labels(where.flatten(1), found).reshape(flat.shape) * inside
-        self.keys.append(_Key(features, labels, corner))
-        peak, mass = read_peak(labels)
-        return self.lattice.to_pixels(peak + corner), mass
+        return self._labels(keys, where.flatten(1), found).reshape(flat.shape) * inside
 
     def correct(self, mask: Tensor, xy: Tensor) -> None:
         """Give the points where ``mask`` (N,) holds a fresh label at ``xy`` (N, 2) in the newest key frame."""
@@ -110,14 +127,14 @@ class NearbyPropagation:
         size = 2 * self.reach + 1
         return gaussian_maps(self.lattice.to_cells(xy) - corner, (size, size), self.sigma)
 
-    def _labels(self, where: Tensor, found: Affinity) -> Tensor:
+    def _labels(self, keys: list[_Key], where: Tensor, found: Affinity) -> Tensor:
         """Propagated labels (N, cells) of each point at its own cells, rows ``where`` (N, cells) of the affinity."""
         count, size = len(where), 2 * self.reach + 1
         width, area = found.size[1], found.size[0] * found.size[1]
         frame = found.indices // area
         row, column = found.indices % area // width, found.indices % width
-        labels = torch.stack([key.labels for key in self.keys]).reshape(-1)
-        corner = torch.stack([key.corner for key in self.keys]).reshape(-1, 2)
+        labels = torch.stack([key.labels for key in keys]).reshape(-1)
+        corner = torch.stack([key.corner for key in keys]).reshape(-1, 2)
         parts = [labels.new_zeros((0, where.shape[1]))]
         step = max(1, _CHUNK // (where.shape[1] * frame.shape[1]))
         for start in range(0, count, step):
