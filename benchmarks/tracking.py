@@ -175,7 +175,7 @@ def compare_speed(args: argparse.Namespace, folder: Path) -> Result:
 def compare_memory(args: argparse.Namespace, folder: Path) -> Result:
     size = (48, 64) if args.quick else (240, 320)
     early, late = (4, 10) if args.quick else (200, 5000)
-    points = 16 if args.quick else 256
+    points = 16 if args.quick else 64
     video = str(write_video(folder / "memory.mp4", size, late))
     peaks = {}
     for frames in (early, late):
