@@ -206,8 +206,8 @@ class PointTracker:
         frame = np.require(frame, requirements=["C", "W"])  # a decoder's frame may be read-only, which torch refuses
         pixels = torch.from_numpy(frame)[None].to(self.device)
         with autocast(self.device, self.bf16):
-            x = self.network.preprocess(pixels).contiguous(memory_format=torch.channels_last)  # type: ignore[operator]
-            maps = self.network.features(x)  # type: ignore[operator]
+            x = self.network.preprocess(pixels).contiguous(memory_format=torch.channels_last)
+            maps = self.network.features(x)
         return channels_last([level.float() for level in maps])
 
     def _start_waiting(self) -> None:
