@@ -38,7 +38,7 @@ class RefineSettings:
     radius: float = 12.0
     sigma: float = 6.0
     agree: float = 6.0
-    guess_error: float = 3.0
+    guess_error: float = 2.0
     lost: float = 0.5
     found: float = 0.8
     update: float = 0.5
