@@ -86,8 +86,8 @@ def lerp_grid(values: Tensor, fraction: Tensor) -> Tensor:
 def sample_patches(features: Tensor, cells: Tensor, radius: int, batch: Tensor | None = None) -> Tensor:
     """Bilinear samples on a grid of ``(2 radius + 1)^2`` positions one cell apart around each of ``cells``.
 
-    ``features`` (B, H, W, C), ``cells`` (N, 2) fractional (column, row). Returns (N, (2 radius + 1)^2, C), zeros outside
-    the map.
+    ``features`` (B, H, W, C), ``cells`` (N, 2) fractional (column, row). Returns (N, (2 radius + 1)^2, C), zeros
+    outside the map.
     """
     base = torch.floor(cells)
     size = 2 * radius + 2

@@ -35,6 +35,12 @@ class PyramidEncoder(nn.Module):
         descriptors: channels of the descriptors at strides 16, 8, 4 and 2.
     """
 
+    layer1: nn.Module
+    layer2: nn.Module
+    layer3: nn.Module
+    lateral1: nn.Module
+    lateral2: nn.Module
+    lateral3: nn.Module
     colour: ColourSpace = "rgb"
     lattices = (Lattice(16), Lattice(8), Lattice(4), Lattice(2))
 

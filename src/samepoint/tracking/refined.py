@@ -12,7 +12,6 @@ from ..models.network import PointNetwork
 from ..models.refiner import Estimate
 from .nearby import NearbyPropagation
 
-
 _SEARCH, _GUIDE = 1, 2  # levels of the pyramid, strides 8 and 4: where the lost are sought, where labels propagate
 
 

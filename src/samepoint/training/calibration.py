@@ -79,7 +79,7 @@ def fit(visibility: Visibility, evidence: Tensor, visible: Tensor, penalty: floa
         loss.backward()
         return loss
 
-    optimiser.step(objective)  # type: ignore[no-untyped-call]
+    optimiser.step(objective)
     with torch.no_grad():
         scaled = weights[:-1].float() / deviation
         visibility.linear.weight.copy_(scaled[None])

@@ -44,7 +44,9 @@ class DataConfig(_Strict):
             if key not in known or key in ("frames", "size"):
                 nearest = difflib.get_close_matches(key, known, 1, 0.4)
                 raise InputError(f"unknown key data.clip.{key}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in self.clip.items()}
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in self.clip.items()
+        }
         return ClipSettings(frames=self.frames, size=self.size, **values)
 
 
@@ -86,11 +88,11 @@ class FeaturesConfig(_Strict):
     steps: int = Field(ge=1)
     seed: int = 0
     init: str | None = None  # start from these weights: a name in the table or a .safetensors file
-    data: DataConfig = Field(default_factory=DataConfig)
-    model: NetworkConfig = Field(default_factory=NetworkConfig)
-    loss: LossConfig = Field(default_factory=LossConfig)
-    optimiser: OptimiserConfig = Field(default_factory=OptimiserConfig)
-    calibration: CalibrationConfig = Field(default_factory=CalibrationConfig)
+    data: DataConfig = DataConfig()
+    model: NetworkConfig = NetworkConfig()
+    loss: LossConfig = LossConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    calibration: CalibrationConfig = CalibrationConfig()
     precision: str = Field("auto", pattern="^(auto|fp32|bf16)$")
     log_every: int = Field(10, ge=1)
     checkpoint_every: int = Field(200, ge=1)

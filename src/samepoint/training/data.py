@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -72,7 +72,7 @@ class RenderedPairs(Dataset[PairBatch]):
         )
 
 
-def _unchanged(batch: PairBatch) -> PairBatch:
+def _unchanged(batch: Any) -> Any:
     return batch
 
 

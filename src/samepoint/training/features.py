@@ -55,7 +55,8 @@ def train(
     (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
     torch.manual_seed(config.seed)
-    network = _network(config).to(memory_format=torch.channels_last).train()
+    network = _network(config).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained = [*network.encoder.parameters(), *network.refiner.parameters()]  # visibility is fitted afterwards
     optimiser = torch.optim.AdamW(trained, lr=config.optimiser.rate, weight_decay=config.optimiser.weight_decay)
     average = AveragedWeights(network, config.optimiser.ema)
