@@ -18,7 +18,8 @@ from samepoint.errors import InputError
 
 # Runs a command in a process of its own, with a tracker that is slow (and needs no weights) in place of the real one.
 SLOW = """
-import sys, time, types
+import signal, sys, time, types
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a runner in the background may have it ignored
 from tests.cli.conftest import stay
 points, weights = types.ModuleType("samepoint.tracking.points"), types.ModuleType("samepoint.models.weights")
 def track(video, queries, **options):
