@@ -11,7 +11,7 @@ from torch import Tensor
 from ..correspondence import Affinity, Window, affinity
 from ..geometry import Lattice, gaussian_maps, read_peak
 
-_CHUNK = 1 << 22  # label values held at once
+_CHUNK = 1 << 18  # label values held at once: a few MB, which the caches still hold
 
 
 class NearbyPropagation:
