@@ -287,3 +287,16 @@ def test_header_with_a_wrong_count() -> None:
         assert len(video) == len(frames) == len(list(video))
         np.testing.assert_array_equal(np.stack(list(reversed(video))), frames[::-1])
         np.testing.assert_array_equal(video[len(video) - 2], frames[-2])
+
+
+def test_frames_that_were_read_do_not_wait_for_the_garbage_collector(tmp_path: Path) -> None:
+    video = Video(_h264(tmp_path))
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in video:
+            pass
+        alive = sum(type(each).__name__ == "VideoFrame" for each in gc.get_objects())
+    finally:
+        gc.enable()
+    assert alive <= 5  # of 40: the first, whose display matrix was read, in this pass and in the one that opened it

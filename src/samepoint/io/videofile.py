@@ -79,11 +79,22 @@ class Pictures:
     def __init__(self, size: tuple[int, int] | None = None) -> None:
         self.size = size
         self._scaler = VideoReformatter()
+        self._turn: tuple[float | None, tuple[int, ...] | None] | None = None  # rotation in degrees, display matrix
+
+    def _matrix(self, frame: Any) -> tuple[int, ...] | None:
+        """The frame's display matrix, read again only where the rotation changes.
+
+        Reading it ties frame and side data to each other until Python looks for cycles: hundreds of frames would wait.
+        """
+        rotation = getattr(frame, "rotation", None)
+        if self._turn is None or rotation != self._turn[0]:
+            data = frame.side_data.get("DISPLAYMATRIX")
+            raw = b"" if data is None else bytes(data)
+            self._turn = rotation, struct.unpack("=9i", raw[:36]) if len(raw) >= 36 else None
+        return self._turn[1]
 
     def __call__(self, frame: Any) -> np.ndarray:
-        data = frame.side_data.get("DISPLAYMATRIX")
-        raw = b"" if data is None else bytes(data)
-        matrix = struct.unpack("=9i", raw[:36]) if len(raw) >= 36 else None
+        matrix = self._matrix(frame)
         turned = matrix is not None and abs(matrix[0]) + abs(matrix[4]) < abs(matrix[1]) + abs(matrix[3])
         height, width = frame.height, frame.width
         if self.size is not None:
