@@ -134,7 +134,8 @@ def objectives(network: PointNetwork, batch: PairBatch, config: LossConfig) -> t
     report: dict[str, float] = {}
     total = batch.source_xy.new_zeros(())
     guess = batch.source_xy
-    for level, (weight, lattice) in enumerate(zip(config.matching, network.lattices, strict=False)):
+    # Stride 2 has too many cells to match against all of them; the refiner teaches it.
+    for level, (weight, lattice) in enumerate(zip(config.matching, network.lattices[:3], strict=True)):
         logits = _correlate(templates[level][:, centre], maps[level], batch.target) / config.temperature
         target = lattice.to_cells(batch.target_xy)
         loss = matching_loss(logits.float(), target, batch.visible)
