@@ -27,6 +27,7 @@ class NetworkConfig(BaseModel):
     template: int = 2
     window: int = 3
     hidden: int = 192
+    state: int = 64
 
 
 class PointNetwork(nn.Module):
@@ -40,7 +41,7 @@ class PointNetwork(nn.Module):
         self.config = config or NetworkConfig()
         c = self.config
         self.encoder = PyramidEncoder(c.stem, c.widths, c.blocks, c.pyramid, c.descriptors)
-        self.refiner = Refiner(c.descriptors, self.encoder.lattices, c.template, c.window, c.hidden)
+        self.refiner = Refiner(c.descriptors, self.encoder.lattices, c.template, c.window, c.hidden, c.state)
         self.visibility = Visibility()
 
     @property

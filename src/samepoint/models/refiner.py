@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..geometry import Lattice, gather_patches, lerp_grid, sample_patches
@@ -19,13 +20,29 @@ class Estimate(NamedTuple):
     visible: Tensor  # (N,) logit of being visible
 
 
-class Refiner(nn.Module):
-    """Reads the correlations of a template (the surroundings of a point) with the surroundings of a guess.
+class Context(NamedTuple):
+    """What is known of N points besides their looks. Pixels are those of the network's input."""
 
-    At each level the template's ``(2 template + 1)^2`` cells are compared with the ``(2 window + 1)^2`` cells around
-    the guess: 4-D local correlations as in LocoTrack (ECCV 2024), all levels at once. A small perceptron turns them
-    into a step, an expected error and a visibility; it is applied a few times, each time around the improved guess. It
-    sees correlations only, never colours, so that what it learns on rendered clips carries over.
+    state: Tensor  # (N, S) what the refiner itself kept of the frames before
+    guess: Tensor  # (N, 2) where propagation puts the point
+    mass: Tensor  # (N,) height of the propagated label there
+    before: Tensor  # (N, 2) where the point was in the frame before
+    motion: Tensor  # (N, 2) pixels that it had moved into that frame
+
+    def select(self, rows: Tensor) -> Context:
+        """The context of some of the points."""
+        return Context(*(value[rows] for value in self))
+
+
+class Refiner(nn.Module):
+    """Reads how two templates of a point correlate with the surroundings of a guess.
+
+    A template is the surroundings of the point: one from its query frame, which never drifts, one from the frame where
+    it was last seen, which looks most alike. At each level their ``(2 template + 1)^2`` cells are compared with the
+    ``(2 window + 1)^2`` cells around the guess: 4-D local correlations as in LocoTrack (ECCV 2024), all levels at once.
+    A small perceptron turns them, what propagation says, and what a recurrent state kept of the frames before into a
+    step, an expected error and a visibility; it is applied a few times, each time around the improved guess. It sees
+    correlations only, never colours, so that what it learns on rendered clips carries over.
 
     Args:
         channels: descriptor channels of each level, coarse to fine.
@@ -33,6 +50,7 @@ class Refiner(nn.Module):
         template: radius of the template in cells.
         window: radius of the search window in cells: reaches ``window * stride`` pixels of the coarsest level.
         hidden: width of the perceptron.
+        state: numbers kept of each point from frame to frame.
     """
 
     def __init__(
@@ -42,20 +60,19 @@ class Refiner(nn.Module):
         template: int = 2,
         window: int = 3,
         hidden: int = 192,
+        state: int = 64,
     ) -> None:
         super().__init__()
         self.lattices = tuple(lattices)
-        self.template_radius, self.window_radius = template, window
-        inputs = (2 * template + 1) ** 2 * (2 * window + 1) ** 2
+        self.template_radius, self.window_radius, self.state_size = template, window, state
+        inputs = 2 * (2 * template + 1) ** 2 * (2 * window + 1) ** 2
         self.levels = nn.ModuleList(nn.Linear(inputs, hidden) for _ in channels)
-        self.mix = nn.Sequential(
-            nn.GELU(),
-            nn.Linear(hidden * len(channels), 2 * hidden),
-            nn.GELU(),
-            nn.Linear(2 * hidden, hidden),
-            nn.GELU(),
-        )
+        self.mix = nn.Linear(hidden * len(channels), 2 * hidden)
+        self.context = nn.Linear(state + 7, 2 * hidden, bias=False)
+        self.narrow = nn.Linear(2 * hidden, hidden)
         self.head = nn.Linear(hidden, 2 * len(channels) + 2)
+        self.memory = nn.GRUCell(hidden + 4, state)
+        nn.init.zeros_(self.context.weight)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -73,7 +90,7 @@ class Refiner(nn.Module):
     def correlations(
         self, templates: Sequence[Tensor], maps: Sequence[Tensor], xy: Tensor, batch: Tensor | None = None
     ) -> list[Tensor]:
-        """Correlations (N, template cells * window cells) of each level, windows centred on ``xy``."""
+        """Correlations (N, window cells * template cells) of each level, windows centred on ``xy``."""
         results = []
         size = 2 * self.window_radius + 2
         for cells, level, lattice in zip(templates, maps, self.lattices, strict=True):
@@ -85,35 +102,54 @@ class Refiner(nn.Module):
             results.append(lerp_grid(scores, at - base).flatten(1))
         return results
 
-    def step(
-        self, templates: Sequence[Tensor], maps: Sequence[Tensor], xy: Tensor, batch: Tensor | None = None
-    ) -> Estimate:
-        """One refinement of the guess ``xy`` (N, 2)."""
-        correlations = self.correlations(templates, maps, xy, batch)
-        hidden = [layer(c) for layer, c in zip(self.levels, correlations, strict=True)]
-        out = self.head(self.mix(torch.cat(hidden, dim=1))).float()
-        steps = out[:, : 2 * len(self.levels)].reshape(len(xy), len(self.levels), 2)
-        strides = steps.new_tensor([lattice.stride for lattice in self.lattices])
-        move = (steps * strides[None, :, None]).sum(dim=1)
-        return Estimate(xy + move, out[:, -2].clamp(-4, 6), out[:, -1])
-
     def forward(
         self,
-        templates: Sequence[Tensor],
+        query: Sequence[Tensor],
+        recent: Sequence[Tensor],
         maps: Sequence[Tensor],
         xy: Tensor,
+        context: Context,
         batch: Tensor | None = None,
-        iterations: int = 3,
-    ) -> list[Estimate]:
-        """Refine ``xy`` a few times; the estimate of each iteration, the last the best.
+        iterations: int = 2,
+    ) -> tuple[list[Estimate], Tensor]:
+        """Refine ``xy`` (N, 2) a few times; no gradient flows from one iteration to the one before.
 
-        No gradient flows from one iteration to the one before.
+        Args:
+            query: templates from the query frames.
+            recent: templates from where the points were last seen.
+            maps: of the frame, channels-last (B, h, w, C).
+            xy: where to start from, raster pixels of the input.
+            context: what else is known.
+            batch: (N,) which of the B pictures each point is sought in.
+            iterations: at least 1.
+
+        Returns:
+            The estimate of each iteration, the last the best; and the state (N, S) for the next frame.
         """
+        templates = [torch.cat(pair, dim=1) for pair in zip(query, recent, strict=True)]
+        strides = xy.new_tensor([lattice.stride for lattice in self.lattices])[None, :, None]
         estimates: list[Estimate] = []
+        hidden = xy.new_zeros((len(xy), self.narrow.out_features))
         for _ in range(iterations):
-            estimates.append(self.step(templates, maps, xy, batch))
+            correlations = self.correlations(templates, maps, xy, batch)
+            read = [F.gelu(layer(c)) for layer, c in zip(self.levels, correlations, strict=True)]
+            told = [_squash(context.guess - xy), _squash(context.before - xy), _squash(context.motion)]
+            told += [context.mass[:, None], context.state]
+            hidden = F.gelu(self.mix(torch.cat(read, dim=1)) + self.context(torch.cat(told, dim=1)))
+            hidden = F.gelu(self.narrow(hidden))
+            out = self.head(hidden).float()
+            move = (out[:, :-2].reshape(len(xy), -1, 2) * strides).sum(dim=1)
+            estimates.append(Estimate(xy + move, out[:, -2].clamp(-4, 6), out[:, -1]))
             xy = estimates[-1].xy.detach()
-        return estimates
+        last = estimates[-1]
+        news = [hidden.float(), _squash(xy - context.before), last.visible[:, None].tanh(), last.log_error[:, None] / 4]
+        with torch.autocast(xy.device.type, enabled=False):
+            return estimates, self.memory(torch.cat(news, dim=1), context.state)
+
+
+def _squash(pixels: Tensor) -> Tensor:
+    """Distances of any size as small numbers."""
+    return pixels.sign() * (pixels.abs() / 4).log1p()
 
 
 def channels_last(maps: Sequence[Tensor]) -> tuple[Tensor, ...]:

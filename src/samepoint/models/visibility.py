@@ -6,14 +6,10 @@ import torch
 from torch import Tensor, nn
 
 EVIDENCE = (
-    "last_found",  # refiner's logit from the last frame
-    "anchor_found",  # the same from the query frame
-    "last_error",  # log of the expected error from the last frame
-    "anchor_error",  # the same from the query frame
-    "disagreement",  # log of 1 + pixels between the two
+    "found",  # refiner's logit
+    "error",  # log of its expected error
     "mass",  # height of the propagated label
     "surprise",  # log of 1 + pixels between the propagated peak and the result
-    "round_trip",  # log of 1 + pixels missed when going back to the frame before
     "likeness_coarse",  # cosine similarity with the query frame at stride 8
     "likeness_fine",  # the same at stride 4
     "before",  # confidence in the frame before
@@ -23,7 +19,7 @@ EVIDENCE = (
 class Visibility(nn.Module):
     """Logistic regression on :data:`EVIDENCE`, fitted on rendered clips whose occlusion is known.
 
-    Until it is fitted it believes the refiner: the mean of its two logits.
+    Until it is fitted it believes the refiner's logit.
     """
 
     def __init__(self) -> None:
@@ -31,9 +27,9 @@ class Visibility(nn.Module):
         self.linear = nn.Linear(len(EVIDENCE), 1)
         with torch.no_grad():
             self.linear.weight.zero_()
-            self.linear.weight[0, :2] = 0.5
+            self.linear.weight[0, 0] = 1
             self.linear.bias.zero_()
 
     def forward(self, evidence: Tensor) -> Tensor:
-        """Evidence (N, 11) to logits (N,)."""
+        """Evidence (N, 7) to logits (N,)."""
         return self.linear(evidence)[:, 0]

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from ..geometry import Lattice
 from ..models.network import PointNetwork
-from ..models.refiner import Estimate
+from ..models.refiner import Context, Estimate
 from .nearby import NearbyPropagation
 
-_SEARCH, _GUIDE = 1, 2  # levels of the pyramid, strides 8 and 4: where the lost are sought, where labels propagate
+SEARCH, GUIDE = 1, 2  # levels of the pyramid, strides 8 and 4: where the lost are sought, where labels propagate
+_TOGETHER = 512  # points refined at once: more take memory and no less time
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class RefineSettings:
     radius: float = 12.0
     sigma: float = 6.0
     agree: float = 6.0
-    guess_error: float = 2.0
+    guess_error: float = 4.0
     lost: float = 0.5
     found: float = 0.8
     update: float = 0.5
@@ -48,8 +49,8 @@ class RefinedPoints:
     """Each point keeps the surroundings it had in its query frame and those of the frame where it was last seen.
 
     The last frame is nearest in looks, so it finds the point through turning and deforming, but every step adds a
-    little error. The query frame adds none, however long the video, as long as the point still looks like itself. Both
-    estimates come with an expected error, and are weighed by it. Both start where label propagation from the frames
+    little error. The query frame adds none, however long the video, as long as the point still looks like itself. The
+    refiner reads both at once, and has learnt what each is good for. It starts where label propagation from the frames
     before puts the point: its cells compete for their matches, which keeps it off what merely looks alike.
     """
 
@@ -58,7 +59,7 @@ class RefinedPoints:
     ) -> None:
         self.network, self.refiner = network, network.refiner
         self.settings = settings or RefineSettings()
-        lattice = network.lattices[_GUIDE]
+        lattice = network.lattices[GUIDE]
         self.guide = NearbyPropagation(
             lattice,
             context=self.settings.context,
@@ -68,71 +69,88 @@ class RefinedPoints:
         )
         self.query: tuple[Tensor, ...] = ()
         self.last: tuple[Tensor, ...] = ()
-        self.before: tuple[Tensor, ...] = ()
         self.xy = torch.zeros(0, 2)
+        self.motion = torch.zeros(0, 2)
+        self.state = torch.zeros(0, self.refiner.state_size)
         self.confidence = torch.zeros(0)
         self.evidence = torch.zeros(0, 0)
 
     def add(self, maps: tuple[Tensor, ...], xy: Tensor) -> None:
         templates = self.refiner.templates(maps, xy)
+        still, blank = torch.zeros_like(xy), xy.new_zeros((len(xy), self.refiner.state_size))
         certain = xy.new_ones(len(xy))
         if len(self.xy) == 0:
-            self.guide.start(maps[_GUIDE][0], xy)
-            self.query, self.last, self.xy, self.confidence = templates, templates, xy, certain
+            self.guide.start(maps[GUIDE][0], xy)
+            self.query, self.last = templates, templates
+            self.xy, self.motion, self.state, self.confidence = xy, still, blank, certain
         else:
             self.guide.add(xy)
             self.query = tuple(torch.cat(pair) for pair in zip(self.query, templates, strict=True))
             self.last = tuple(torch.cat(pair) for pair in zip(self.last, templates, strict=True))
-            self.xy = torch.cat([self.xy, xy])
-            self.confidence = torch.cat([self.confidence, certain])
-        self.before = maps
+            self.xy, self.motion = torch.cat([self.xy, xy]), torch.cat([self.motion, still])
+            self.state, self.confidence = torch.cat([self.state, blank]), torch.cat([self.confidence, certain])
 
     def keep(self, mask: Tensor) -> None:
         self.guide.keep(mask)
         self.query = tuple(level[mask] for level in self.query)
         self.last = tuple(level[mask] for level in self.last)
-        self.xy, self.confidence = self.xy[mask], self.confidence[mask]
+        self.xy, self.motion, self.state = self.xy[mask], self.motion[mask], self.state[mask]
+        self.confidence = self.confidence[mask]
 
     def step(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        guess, mass = self.guide.step(maps[_GUIDE][0], self.xy)
-        last = self._refine(self.last, maps, guess)
-        anchor = self._recover(maps, self._refine(self.query, maps, guess))
-        xy = self._fuse(last, anchor, guess)
+        guess, mass = self.guide.step(maps[GUIDE][0], self.xy)
+        context = Context(self.state, guess, mass, self.xy, self.motion)
+        estimate, state = self._refine(maps, guess, context, torch.arange(len(guess)))
+        estimate, state = self._recover(maps, context, estimate, state)
+        xy = self._fuse(estimate, guess)
         fresh = self.refiner.templates(maps, xy)
-        self.evidence = self._gather_evidence(last, anchor, guess, mass, xy, fresh)
+        self.evidence = self._gather_evidence(estimate, guess, mass, xy, fresh)
         confidence = self.network.visibility(self.evidence).sigmoid()
         seen = (confidence >= self.settings.update)[:, None, None]
         self.last = tuple(torch.where(seen, new, old) for new, old in zip(fresh, self.last, strict=True))
         self.guide.correct(confidence >= self.settings.correct, xy)
-        self.xy, self.confidence, self.before = xy, confidence, maps
+        self.motion, self.xy, self.state, self.confidence = xy - self.xy, xy, state, confidence
         return xy, confidence
 
-    def _refine(self, templates: tuple[Tensor, ...], maps: tuple[Tensor, ...], xy: Tensor) -> Estimate:
-        return self.refiner(templates, maps, xy, iterations=self.settings.iterations)[-1]
+    def _refine(
+        self, maps: tuple[Tensor, ...], xy: Tensor, context: Context, rows: Tensor
+    ) -> tuple[Estimate, Tensor]:
+        """Refine points ``rows`` (M,), starting from ``xy`` (M, 2)."""
+        estimates, states = [], []
+        for start in range(0, max(len(rows), 1), _TOGETHER):
+            part = rows[start : start + _TOGETHER]
+            query, last = (tuple(level[part] for level in levels) for levels in (self.query, self.last))
+            found, state = self.refiner(
+                query, last, maps, xy[start : start + _TOGETHER], context.select(part), None, self.settings.iterations
+            )
+            estimates.append(found[-1])
+            states.append(state)
+        return Estimate(*(torch.cat(values) for values in zip(*estimates, strict=True))), torch.cat(states)
 
-    def _recover(self, maps: tuple[Tensor, ...], anchor: Estimate) -> Estimate:
+    def _recover(
+        self, maps: tuple[Tensor, ...], context: Context, estimate: Estimate, state: Tensor
+    ) -> tuple[Estimate, Tensor]:
         """Look for the lost points in the whole picture, as they were in their query frames."""
-        lost = torch.nonzero((self.confidence < self.settings.lost) & (anchor.visible < 0))[:, 0]
+        lost = torch.nonzero((self.confidence < self.settings.lost) & (estimate.visible < 0))[:, 0]
         if len(lost) == 0:
-            return anchor
-        templates = tuple(level[lost] for level in self.query)
-        level, lattice = maps[_SEARCH][0], self.refiner.lattices[_SEARCH]
-        scores = templates[_SEARCH][:, templates[_SEARCH].shape[1] // 2] @ level.flatten(0, 1).T
-        found = self._refine(templates, maps, _centres(lattice, level)[scores.argmax(dim=1)])
+            return estimate, state
+        level, lattice = maps[SEARCH][0], self.refiner.lattices[SEARCH]
+        looks = self.query[SEARCH][lost]
+        scores = looks[:, looks.shape[1] // 2] @ level.flatten(0, 1).T
+        found, renewed = self._refine(maps, centres(lattice, level)[scores.argmax(dim=1)], context, lost)
         believed = found.visible.sigmoid() >= self.settings.found
-        parts = [value.clone() for value in anchor]
-        for part, value in zip(parts, found, strict=True):
+        parts = [value.clone() for value in (*estimate, state)]
+        for part, value in zip(parts, (*found, renewed), strict=True):
             part[lost[believed]] = value[believed]
-        return Estimate(*parts)
+        return Estimate(*parts[:-1]), parts[-1]
 
-    def _fuse(self, last: Estimate, anchor: Estimate, guess: Tensor) -> Tensor:
-        """Mean of the estimates, each weighed by its stated certainty and by its agreement with the others."""
-        places = torch.stack([last.xy, anchor.xy, guess], dim=1)
+    def _fuse(self, estimate: Estimate, guess: Tensor) -> Tensor:
+        """Mean of the estimate and the propagated peak, weighed by their certainty and by how well they agree."""
+        places = torch.stack([estimate.xy, guess], dim=1)
         certainty = torch.stack(
             [
-                last.visible.sigmoid() * torch.exp(-2 * last.log_error),
-                anchor.visible.sigmoid() * torch.exp(-2 * anchor.log_error),
-                torch.full_like(last.visible, self.settings.guess_error**-2),
+                estimate.visible.sigmoid() * torch.exp(-2 * estimate.log_error),
+                torch.full_like(estimate.visible, self.settings.guess_error**-2),
             ],
             dim=1,
         )
@@ -144,21 +162,16 @@ class RefinedPoints:
         return xy
 
     def _gather_evidence(
-        self, last: Estimate, anchor: Estimate, guess: Tensor, mass: Tensor, xy: Tensor, fresh: tuple[Tensor, ...]
+        self, estimate: Estimate, guess: Tensor, mass: Tensor, xy: Tensor, fresh: tuple[Tensor, ...]
     ) -> Tensor:
         """One column for each name in :data:`~samepoint.models.visibility.EVIDENCE`."""
-        back = self.refiner(fresh, self.before, self.xy, iterations=1)[-1]
         columns = [
-            last.visible,
-            anchor.visible,
-            last.log_error,
-            anchor.log_error,
-            (last.xy - anchor.xy).norm(dim=1).log1p(),
+            estimate.visible,
+            estimate.log_error,
             mass,
             (xy - guess).norm(dim=1).log1p(),
-            (back.xy - self.xy).norm(dim=1).log1p(),
-            _likeness(self.query[_SEARCH], fresh[_SEARCH]),
-            _likeness(self.query[_GUIDE], fresh[_GUIDE]),
+            _likeness(self.query[SEARCH], fresh[SEARCH]),
+            _likeness(self.query[GUIDE], fresh[GUIDE]),
             self.confidence,
         ]
         return torch.stack(columns, dim=1)
@@ -170,7 +183,7 @@ def _likeness(first: Tensor, second: Tensor) -> Tensor:
     return torch.nn.functional.cosine_similarity(first[:, middle], second[:, middle], dim=1)
 
 
-def _centres(lattice: Lattice, level: Tensor) -> Tensor:
+def centres(lattice: Lattice, level: Tensor) -> Tensor:
     """Raster pixels (h * w, 2) of the cells of a channels-last map (h, w, C)."""
     rows, columns = torch.meshgrid(*(torch.arange(n, device=level.device) for n in level.shape[:2]), indexing="ij")
     return lattice.to_pixels(torch.stack([columns, rows], dim=-1).reshape(-1, 2).to(level.dtype))

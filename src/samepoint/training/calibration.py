@@ -48,7 +48,7 @@ def calibrate(network: PointNetwork, clips: Iterable[Clip], config: CalibrationC
 
 
 def collect_evidence(network: PointNetwork, clips: Iterable[Clip], config: CalibrationConfig) -> tuple[Tensor, Tensor]:
-    """Evidence (M, 11) of following points through clips, and whether each was visible (M,)."""
+    """Evidence (M, 7) of following points through clips, and whether each was visible (M,)."""
     rows, truth = [], []
     for index, clip in enumerate(clips):
         rng = np.random.default_rng(index)

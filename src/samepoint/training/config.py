@@ -24,11 +24,12 @@ class DataConfig(_Strict):
 
     videos: str | None = None  # a folder of videos or pictures; procedural textures without
     size: tuple[int, int] = (256, 256)  # height, width
-    clips: int = Field(6, ge=1)  # clips in a step
-    frames: int = Field(3, ge=2)  # frames of a clip
-    pairs: int = Field(3, ge=1)  # ordered pairs of frames drawn from each clip
+    scales: tuple[float, ...] = Field((1.0,), min_length=1)  # a clip is rendered at one of these times size, enlarged
+    clips: int = Field(3, ge=1)  # clips in a step
+    frames: int = Field(8, ge=2)  # frames of a clip
+    pairs: int = Field(6, ge=1)  # ordered pairs of frames drawn from each clip
     points: int = Field(128, ge=1)  # points a pair, for matching
-    refined: int = Field(48, ge=1)  # of these, points that are also refined
+    followed: int = Field(64, ge=1)  # points a clip, followed from its first frame
     balanced: float = Field(0.0, ge=0, le=1)  # share of the points spread evenly over the layers, small ones too
     clip: dict[str, Any] = Field(default_factory=dict)  # other values of ClipSettings, by their names there
     workers: int = Field(1, ge=0)  # rendering processes; 0 renders in the training process
@@ -55,7 +56,8 @@ class LossConfig(_Strict):
 
     matching: tuple[float, float, float] = (0.5, 0.5, 1.0)  # strides 16, 8, 4
     refinement: float = Field(0.3, ge=0)
-    iterations: int = Field(3, ge=1)
+    iterations: int = Field(2, ge=1)
+    drift: float = Field(0.5, ge=0, le=1)  # share of the latest looks that are taken a little off the point
     temperature: float = Field(0.05, gt=0)
 
 

@@ -12,6 +12,7 @@ import yaml
 from torch import Tensor
 
 from ..errors import InputError
+from ..geometry import sample_patches
 from ..models.network import PointNetwork
 from ..models.precision import autocast, prefers_bf16
 from ..models.refiner import channels_last
@@ -19,9 +20,10 @@ from ..models.resnet import initialise
 from ..models.weights import load_model, save_weights
 from .calibration import calibrate, calibration_clips
 from .config import FeaturesConfig, LossConfig, load_config
-from .data import PairBatch, batches, textures_of
+from .data import TrainingBatch, batches, textures_of
 from .loop import AveragedWeights, Log, learning_rate, load_checkpoint, save_checkpoint, stop_requested
-from .losses import matching_loss, refinement_loss
+from .losses import matching_loss
+from .rollout import follow
 
 Progress = Callable[[dict[str, float]], None]
 
@@ -121,56 +123,34 @@ def train(
     return save_weights(network, folder / "model.safetensors", metadata)
 
 
-def objectives(network: PointNetwork, batch: PairBatch, config: LossConfig) -> tuple[Tensor, dict[str, float]]:
+def objectives(network: PointNetwork, batch: TrainingBatch, config: LossConfig) -> tuple[Tensor, dict[str, float]]:
     """Weighted sum of the objectives on one batch, and figures for the log.
 
     ``match_1``, ``match_2``, ``match_4``: share of visible points whose best stride-4 cell, over the whole frame, lies
-    within that many cells of the truth. ``error``: median pixels after the last refinement. ``found``: accuracy of it.
+    within that many cells of the truth. The others are those of :func:`~samepoint.training.rollout.follow`.
     """
-    frames = network.preprocess(batch.frames).contiguous(memory_format=torch.channels_last)
+    frames = network.preprocess(batch.frames.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
     maps = channels_last(network.features(frames))
-    templates = network.refiner.templates(maps, batch.source_xy, batch.source)
-    centre = templates[0].shape[1] // 2
     report: dict[str, float] = {}
     total = batch.source_xy.new_zeros(())
-    guess = batch.source_xy
     # Stride 2 has too many cells to match against all of them; the refiner teaches it.
-    for level, (weight, lattice) in enumerate(zip(config.matching, network.lattices[:3], strict=True)):
-        logits = _correlate(templates[level][:, centre], maps[level], batch.target) / config.temperature
+    for level, weight, lattice in zip(maps[:3], config.matching, network.lattices[:3], strict=True):
+        descriptors = sample_patches(level, lattice.to_cells(batch.source_xy), 0, batch.source)[:, 0]
+        logits = _correlate(descriptors, level, batch.target) / config.temperature
         target = lattice.to_cells(batch.target_xy)
-        loss = matching_loss(logits.float(), target, batch.visible)
+        loss = matching_loss(logits.float(), target, batch.matched)
         report[f"matching{lattice.stride}"] = loss.item()
         total = total + weight * loss
-        best = logits.detach().flatten(1).argmax(dim=1)
-        cells = torch.stack([best % logits.shape[2], best // logits.shape[2]], dim=1).float()
-        if lattice.stride == 8:
-            guess = lattice.to_pixels(cells)
-    distance = (cells - target).norm(dim=1)[batch.visible]
+    best = logits.detach().flatten(1).argmax(dim=1)
+    cells = torch.stack([best % logits.shape[2], best // logits.shape[2]], dim=1).float()
+    distance = (cells - target).norm(dim=1)[batch.matched]
     for reach in (1, 2, 4):
         report[f"match_{reach}"] = (distance <= reach).float().mean().item() if len(distance) else 0.0
     if config.refinement > 0:
-        some = torch.nonzero(batch.refined)[:, 0]
-        guess, truth, visible = starting_guesses(batch, guess)[some], batch.target_xy[some], batch.visible[some]
-        chosen = [level.index_select(0, some) for level in templates]
-        estimates = network.refiner(chosen, maps, guess, batch.target[some], config.iterations)
-        loss = refinement_loss(estimates, truth, visible)
+        loss, figures = follow(network, maps, batch, config)
         total = total + config.refinement * loss
-        report["refinement"] = loss.item()
-        final = estimates[-1]
-        error = (final.xy.detach() - truth).norm(dim=1)
-        report["error"] = error[visible].median().item() if visible.any() else 0.0
-        found = visible & (error.nan_to_num(1e6) < 8)
-        report["found"] = ((final.visible > 0) == found).float().mean().item()
+        report.update(figures)
     return total, report
-
-
-def starting_guesses(batch: PairBatch, coarse: Tensor) -> Tensor:
-    """Where the refiner starts: no motion (0.4), near the truth (0.35), or the best coarse cell (0.25), as in use."""
-    count = len(batch.source_xy)
-    near = batch.target_xy + torch.randn(count, 2) * torch.exp(torch.empty(count, 1).uniform_(-1.2, 2.8))
-    near = torch.where(torch.isfinite(near), near, batch.source_xy)
-    draw = torch.rand(count, 1)
-    return torch.where(draw < 0.4, batch.source_xy, torch.where(draw < 0.75, near, coarse))
 
 
 def _correlate(descriptors: Tensor, level: Tensor, frame: Tensor) -> Tensor:

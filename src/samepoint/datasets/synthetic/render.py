@@ -35,6 +35,8 @@ def render_clip(settings: ClipSettings, textures: TextureSource, rng: np.random.
     motion = draw_motion(settings, outlines, ground, rng)
     surfaces = [textures.sample(rng, *ground)]
     surfaces += [textures.sample(rng, *outline.mask.shape) for outline in outlines]
+    if settings.plain:  # no draw otherwise: clips without it stay what they were
+        surfaces = [_bare(surface, rng) if rng.random() < settings.plain else surface for surface in surfaces]
     masks = (_NO_MASK, *(outline.mask for outline in outlines))
     contours = [np.zeros((0, 2)), *(outline.contour for outline in outlines)]
 
@@ -47,6 +49,15 @@ def render_clip(settings: ClipSettings, textures: TextureSource, rng: np.random.
     colour, label = _draw(settings, layers, motion, maps, times, rng)
     frames = _develop(settings, colour, rng)
     return Clip(frames=frames, layer=label, maps=maps, masks=masks)
+
+
+def _bare(texture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A wall, a sky, a cloth: the texture's colour and slow changes, a small rest of its detail."""
+    few = cv2.resize(texture, (6, 6), interpolation=cv2.INTER_AREA).astype(np.float32)
+    smooth = cv2.resize(few, texture.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    mean = smooth.mean((0, 1))
+    detail = rng.uniform(0.01, 0.12) * (texture.astype(np.float32) - smooth)
+    return np.clip(np.round(mean + rng.random() * (smooth - mean) + detail), 0, 255).astype(np.uint8)
 
 
 def _prepared(texture: np.ndarray, inverse: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ class ClipSettings:
         attached: probability that a layer hangs on the one below it, as a limb on a body.
         limbs: probability that a layer is long and thin.
         holes: probability that a compact layer has a hole.
+        plain: probability that a surface, the background's too, has next to no texture.
         motion_blur: probability of a clip with motion blur.
         exposure: share of the frame interval that the shutter is open in such a clip.
         defocus: probability of a clip with defocus blur.
@@ -63,6 +64,7 @@ class ClipSettings:
     attached: float = 0.3
     limbs: float = 0.3
     holes: float = 0.15
+    plain: float = 0.0
     motion_blur: float = 0.4
     exposure: tuple[float, float] = (0.1, 0.8)
     defocus: float = 0.15
@@ -90,7 +92,7 @@ class ClipSettings:
             raise InputError(f"exposure: {self.exposure} given, a range within 0 to 1 expected")
         if not 1 <= self.quality[0] <= self.quality[1] <= 100:
             raise InputError(f"quality: {self.quality} given, a range within 1 to 100 expected")
-        for name in ("static", "attached", "limbs", "holes", "motion_blur", "defocus", "compression"):
+        for name in ("static", "attached", "limbs", "holes", "plain", "motion_blur", "defocus", "compression"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}: {getattr(self, name)} given, a probability expected")
         for name, most in (("nonrigid", 0.5), ("perspective", 0.5), ("light", 0.9), ("flicker", 0.5), ("shading", 0.9)):

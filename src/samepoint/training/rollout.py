@@ -1,0 +1,108 @@
+"""The tracker's own step on rendered clips, so that the refiner learns from the mistakes that it makes itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..models.network import PointNetwork
+from ..models.refiner import Context
+from ..tracking.nearby import NearbyPropagation
+from ..tracking.refined import GUIDE, SEARCH, RefineSettings, centres
+from .config import LossConfig
+from .data import TrainingBatch
+from .losses import refinement_loss
+
+
+def follow(
+    network: PointNetwork, maps: Sequence[Tensor], batch: TrainingBatch, config: LossConfig
+) -> tuple[Tensor, dict[str, float]]:
+    """Follow the batch's points through their clips; each frame starts where the last one ended.
+
+    ``maps`` are the channels-last descriptors (C * T, h, w, channels) of all frames. Most guesses come from label
+    propagation, as in use; some are the last place or the best coarse cell, for the refiner must recover from both.
+
+    Returns:
+        The mean loss a frame, and figures for the log: ``refinement`` (the same), ``error`` (median pixels of visible
+        points), ``inside`` (share of them within 4 pixels), ``found`` (accuracy of the visibility).
+    """
+    refiner, clips, times = network.refiner, len(batch.frames), batch.frames.shape[1]
+    # One slice a frame: else every gather would hand back a gradient the size of all maps.
+    frames = list(zip(*(level.unflatten(0, (clips, times)).unbind(1) for level in maps), strict=True))
+    guides = _guides(network, frames[0], batch)
+    xy = batch.xy[:, 0]
+    query = recent = refiner.templates(frames[0], xy, batch.clip)
+    motion, state = torch.zeros_like(xy), xy.new_zeros((len(xy), refiner.state_size))
+    losses, errors, found = [], [], []
+    for time in range(1, times):
+        now, truth, visible = frames[time], batch.xy[:, time], batch.visible[:, time]
+        with torch.no_grad():
+            steps = [
+                guide.step(now[GUIDE][clip].detach(), xy[batch.clip == clip]) for clip, guide in enumerate(guides)
+            ]
+        guess, mass = (torch.cat(parts) for parts in zip(*steps, strict=True))
+        start = _start(network, query, now, batch.clip, guess, xy)
+        context = Context(state, guess, mass, xy, motion)
+        estimates, state = refiner(query, recent, now, start, context, batch.clip, config.iterations)
+        losses.append(refinement_loss(estimates, truth, visible))
+        last = estimates[-1]
+        motion, xy = last.xy.detach() - xy, last.xy.detach()
+        seen = last.visible.detach() > 0
+        fresh = refiner.templates(now, _drifted(xy, config.drift), batch.clip)
+        recent = tuple(torch.where(seen[:, None, None], new, old) for new, old in zip(fresh, recent, strict=True))
+        for clip, guide in enumerate(guides):
+            own = batch.clip == clip
+            guide.correct(seen[own], xy[own])
+        error = (xy - truth).norm(dim=1)
+        errors.append(error[visible])
+        found.append((seen == (visible & (error < 8))).float().mean())
+    loss = torch.stack(losses).mean()
+    error = torch.cat(errors)
+    figures = {
+        "refinement": loss.item(),
+        "error": error.median().item() if len(error) else 0.0,
+        "inside": (error < 4).float().mean().item() if len(error) else 0.0,
+        "found": torch.stack(found).mean().item(),
+    }
+    return loss, figures
+
+
+def _guides(network: PointNetwork, first: Sequence[Tensor], batch: TrainingBatch) -> list[NearbyPropagation]:
+    """One propagation a clip, started on its first frame."""
+    settings, lattice = RefineSettings(), network.lattices[GUIDE]
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
+    guides = []
+    for clip, level in enumerate(first[GUIDE].detach()):
+        sigma = settings.sigma / lattice.stride
+        guides.append(
+            NearbyPropagation(
+                lattice, context=settings.context, radius=settings.radius, sigma=sigma, dtype=dtype
+            )
+        )
+        guides[-1].start(level, batch.xy[batch.clip == clip, 0])
+    return guides
+
+
+def _start(
+    network: PointNetwork,
+    query: Sequence[Tensor],
+    maps: Sequence[Tensor],
+    clip: Tensor,
+    guess: Tensor,
+    before: Tensor,
+) -> Tensor:
+    """Where each point's refinement starts: the propagated place (0.7), the best coarse cell or the last place."""
+    level, lattice = maps[SEARCH].detach(), network.lattices[SEARCH]
+    looks = query[SEARCH].detach()[:, query[SEARCH].shape[1] // 2]
+    scores = torch.einsum("nc,nkc->nk", looks, level.flatten(1, 2)[clip])
+    coarse = centres(lattice, level[0])[scores.argmax(dim=1)]
+    draw = torch.rand(len(guess), 1)
+    return torch.where(draw < 0.7, guess, torch.where(draw < 0.85, coarse, before))
+
+
+def _drifted(xy: Tensor, share: float) -> Tensor:
+    """A share of the places moved by up to a few pixels: what a long video does to what was last seen."""
+    off = torch.randn_like(xy) * torch.exp(torch.empty(len(xy), 1).uniform_(-1.5, 1.0))
+    return torch.where(torch.rand(len(xy), 1) < share, xy + off, xy)
