@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 
 from samepoint.errors import InputError
 from samepoint.models.network import NetworkConfig, PointNetwork
-from samepoint.models.refiner import channels_last
+from samepoint.models.refiner import Context, channels_last
 from samepoint.models.weights import TABLE, load_model, read_metadata, resolve, save_weights, sha256
 
 TINY = NetworkConfig(
-    stem=8, widths=(8, 12, 16), blocks=1, pyramid=8, descriptors=(8, 8, 8, 8), template=1, window=2, hidden=16
+    stem=8, widths=(8, 12, 16), blocks=1, pyramid=8, descriptors=(8, 8, 8, 8), template=1, window=2, hidden=16, state=8
 )
 
 
@@ -74,18 +74,41 @@ def test_correlations_equal_an_obvious_computation(tiny: PointNetwork) -> None:
             torch.testing.assert_close(got[index][n], torch.tensor(expected), atol=1e-4, rtol=1e-4)
 
 
+def context(count: int) -> Context:
+    """Something to know of that many points, different for each."""
+    pairs = [torch.randn(count, 2) * 9 for _ in range(3)]
+    return Context(torch.randn(count, TINY.state), pairs[0], torch.rand(count), pairs[1], pairs[2])
+
+
 def test_points_do_not_depend_on_each_other(tiny: PointNetwork) -> None:
-    torch.nn.init.normal_(tiny.refiner.head.weight)
+    for weight in (tiny.refiner.head.weight, tiny.refiner.context.weight):
+        torch.nn.init.normal_(weight)
     with torch.inference_mode():
         maps = channels_last(tiny.features(torch.randn(2, 3, 64, 64)))
-        xy = torch.rand(5, 2) * 60
+        xy, known = torch.rand(5, 2) * 60, context(5)
         batch = torch.tensor([0, 1, 0, 1, 1])
-        together = tiny.refiner(tiny.refiner.templates(maps, xy, batch), maps, xy + 3, batch)[-1]
+        query, recent = (tiny.refiner.templates(maps, xy + d, batch) for d in (0, 2))
+        together, states = tiny.refiner(query, recent, maps, xy + 3, known, batch)
         for n in range(5):
-            one = slice(n, n + 1)
-            templates = tiny.refiner.templates(maps, xy[one], batch[one])
-            alone = tiny.refiner(templates, maps, xy[one] + 3, batch[one])[-1]
-            torch.testing.assert_close(alone.xy, together.xy[one], atol=1e-4, rtol=1e-4)
+            one = torch.tensor([n])
+            templates = [tuple(level[one] for level in levels) for levels in (query, recent)]
+            alone, state = tiny.refiner(*templates, maps, xy[one] + 3, known.select(one), batch[one])
+            torch.testing.assert_close(alone[-1].xy, together[-1].xy[one], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(state, states[one], atol=1e-4, rtol=1e-4)
+
+
+def test_the_refiner_uses_all_that_it_is_told(tiny: PointNetwork) -> None:
+    for weight in (tiny.refiner.head.weight, tiny.refiner.context.weight):
+        torch.nn.init.normal_(weight)
+    with torch.inference_mode():
+        maps = channels_last(tiny.features(torch.randn(1, 3, 64, 64)))
+        xy, known = torch.rand(3, 2) * 60, context(3)
+        query, recent = tiny.refiner.templates(maps, xy), tiny.refiner.templates(maps, xy + 5)
+        usual = tiny.refiner(query, recent, maps, xy, known)[0][-1].xy
+        others = [(recent, recent, known), (query, query, known)]
+        others += [(query, recent, known._replace(**{name: value + 1})) for name, value in known._asdict().items()]
+        for first, second, told in others:
+            assert not torch.allclose(tiny.refiner(first, second, maps, xy, told)[0][-1].xy, usual)
 
 
 def test_weights_survive_a_round_trip(tiny: PointNetwork, tmp_path: Path) -> None:

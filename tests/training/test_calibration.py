@@ -35,5 +35,5 @@ def test_scores_by_hand() -> None:
 
 def test_before_any_fit_the_refiner_is_believed() -> None:
     evidence = torch.zeros(2, len(EVIDENCE))
-    evidence[0, :2], evidence[1, :2] = 2.0, -2.0
+    evidence[0, 0], evidence[1, 0] = 2.0, -2.0
     assert Visibility()(evidence).tolist() == [2.0, -2.0]

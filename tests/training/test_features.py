@@ -14,7 +14,7 @@ from samepoint.errors import InputError
 from samepoint.models.network import PointNetwork
 from samepoint.models.weights import load_model, read_metadata
 from samepoint.training.config import FeaturesConfig, load_config
-from samepoint.training.data import RenderedPairs
+from samepoint.training.data import RenderedBatches
 from samepoint.training.features import objectives, train
 from samepoint.training.loop import AveragedWeights, learning_rate, load_checkpoint
 
@@ -42,7 +42,7 @@ def test_tiny_trains_and_its_weights_load(tmp_path: Path) -> None:
 
 def test_a_batch_can_be_learnt(tmp_path: Path) -> None:
     config = tiny(tmp_path)
-    batch = RenderedPairs(config.data, 0, 1)[0]
+    batch = RenderedBatches(config.data, 0, 1)[0]
     torch.manual_seed(0)
     network = PointNetwork(config.model).train()
     optimiser = torch.optim.Adam(network.parameters(), 5e-3)

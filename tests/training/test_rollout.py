@@ -1,0 +1,93 @@
+"""Following points through training clips."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from samepoint.datasets.synthetic import ClipSettings
+from samepoint.models.network import PointNetwork
+from samepoint.models.refiner import channels_last
+from samepoint.training.config import DataConfig, LossConfig
+from samepoint.training.data import RenderedBatches, TrainingBatch
+from samepoint.training.rollout import follow
+from tests.models.test_network import TINY
+
+DATA = DataConfig(size=(64, 64), clips=2, frames=4, pairs=1, points=8, followed=10, scales=(0.5,))
+
+
+@pytest.fixture
+def network() -> PointNetwork:
+    torch.manual_seed(0)
+    return PointNetwork(TINY).train()
+
+
+@pytest.fixture
+def batch() -> TrainingBatch:
+    return RenderedBatches(DATA, 0, 1)[0]
+
+
+def maps_of(network: PointNetwork, batch: TrainingBatch) -> tuple[torch.Tensor, ...]:
+    return channels_last(network.features(network.preprocess(batch.frames.flatten(0, 1))))
+
+
+def test_a_batch_holds_what_it_says(batch: TrainingBatch) -> None:
+    assert batch.frames.shape == (2, 4, 64, 64, 3)
+    assert batch.clip.tolist() == [0] * 10 + [1] * 10
+    assert batch.xy.shape == (20, 4, 2)
+    assert batch.visible[:, 0].all()  # a point is seen where it is given
+    assert ((batch.xy[:, 0] >= 0) & (batch.xy[:, 0] <= 64)).all()
+    assert len(batch.source) == len(batch.target_xy) == 16
+    assert ((batch.source // 4) == (batch.target // 4)).all()  # both frames belong to one clip
+    assert (batch.source != batch.target).all()
+
+
+def test_enlarged_clips_keep_points_on_what_they_show() -> None:
+    """A marked point of the small clip is found at the enlarged position by its colour."""
+    settings = ClipSettings.clean(3, size=(64, 64), layers=(0, 0), speed=(2.0, 4.0))
+    values = {key: getattr(settings, key) for key in ("layers", "speed", "motion_blur", "noise", "compression")}
+    config = DATA.model_copy(update={"clip": values, "frames": 3, "scales": (0.5,)})
+    batch = RenderedBatches(config, 3, 1)[0]
+    height, width = 64, 64
+    kept = 0
+    for n in range(len(batch.xy)):
+        frames = batch.frames[batch.clip[n]].float()
+        for time in range(1, 3):
+            if not batch.visible[n, time]:
+                continue
+            (x0, y0), (x1, y1) = batch.xy[n, 0].long().tolist(), batch.xy[n, time].long().tolist()
+            if min(x0, y0, x1, y1) < 2 or max(x0, x1) > width - 3 or max(y0, y1) > height - 3:
+                continue
+            first = frames[0, y0 - 1 : y0 + 2, x0 - 1 : x0 + 2].mean((0, 1))
+            later = frames[time, y1 - 1 : y1 + 2, x1 - 1 : x1 + 2].mean((0, 1))
+            kept += int((first - later).abs().max() < 40)
+            kept -= int((first - later).abs().max() >= 40) * 3
+    assert kept > 10
+
+
+def test_every_part_learns_from_it(network: PointNetwork, batch: TrainingBatch) -> None:
+    torch.nn.init.normal_(network.refiner.head.weight, std=0.01)
+    torch.nn.init.normal_(network.refiner.context.weight, std=0.01)
+    loss, report = follow(network, maps_of(network, batch), batch, LossConfig())
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert report["refinement"] == pytest.approx(loss.item())
+    for name, value in network.named_parameters():
+        if not name.startswith("visibility") and "project.bias" not in name:
+            assert value.grad is not None, name
+            assert torch.isfinite(value.grad).all(), name
+    assert network.refiner.memory.weight_hh.grad is not None
+    assert network.refiner.memory.weight_hh.grad.abs().sum() > 0
+
+
+def test_the_state_is_carried_from_frame_to_frame(network: PointNetwork, batch: TrainingBatch) -> None:
+    """Had each frame begun anew, what the state does to the head would show from the second step on only."""
+    torch.nn.init.normal_(network.refiner.head.weight, std=0.01)
+    torch.nn.init.normal_(network.refiner.context.weight, std=0.5)
+    maps = maps_of(network, batch)
+    torch.manual_seed(1)
+    usual = follow(network, maps, batch, LossConfig(drift=0.0))[0]
+    torch.nn.init.normal_(network.refiner.memory.weight_ih, std=3.0)
+    torch.manual_seed(1)
+    changed = follow(network, maps, batch, LossConfig(drift=0.0))[0]
+    assert abs(usual.item() - changed.item()) > 1e-4
