@@ -259,3 +259,12 @@ def test_questions_outside_the_clip_are_refused():
 def test_impossible_settings_name_the_field(field, value):
     with pytest.raises(InputError, match=field):
         ClipSettings(**{field: value})
+
+
+def test_plain_surfaces_have_next_to_no_texture() -> None:
+    def detail(plain: float) -> float:
+        clips = SyntheticClips(ClipSettings.clean(1, size=(64, 64), layers=(0, 0), plain=plain), seed=5)
+        frames = np.stack([clips.clip(index).frames[0] for index in range(6)]).astype(float)
+        return float(np.abs(np.diff(frames, axis=2)).mean())
+
+    assert detail(1.0) < 0.25 * detail(0.0)

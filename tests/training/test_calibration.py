@@ -10,17 +10,17 @@ from samepoint.training.calibration import fit, score
 
 
 def test_the_fit_finds_the_law_that_made_the_data() -> None:
+    """A law that bends: no straight line through the evidence would tell the probabilities."""
     generator = torch.Generator().manual_seed(0)
     evidence = torch.randn(20_000, len(EVIDENCE), generator=generator) * 2 + 1
-    law = torch.zeros(len(EVIDENCE))
-    law[0], law[4] = 1.5, -0.7
-    visible = torch.rand(20_000, generator=generator) < (evidence @ law - 0.5).sigmoid()
+    truth = (1.5 * evidence[:, 0] - evidence[:, 4].abs() + 0.5).sigmoid()
+    visible = torch.rand(20_000, generator=generator) < truth
     visibility = Visibility()
-    fit(visibility, evidence, visible, penalty=0)
-    torch.testing.assert_close(visibility.linear.weight[0], law, atol=0.08, rtol=0)
-    assert visibility.linear.bias.item() == pytest.approx(-0.5, abs=0.1)
-    report = score(visibility(evidence).detach(), visible)
-    assert report["calibration_error"] < 0.01
+    fit(visibility, evidence, visible, steps=400)
+    found = visibility(evidence).detach()
+    assert (found.sigmoid() - truth).abs().mean() < 0.035
+    report = score(found, visible)
+    assert report["calibration_error"] < 0.015
     assert report["accuracy"] > 0.8
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 EVIDENCE = (
@@ -17,19 +18,22 @@ EVIDENCE = (
 
 
 class Visibility(nn.Module):
-    """Logistic regression on :data:`EVIDENCE`, fitted on rendered clips whose occlusion is known.
+    """A small perceptron on :data:`EVIDENCE`, fitted on rendered clips whose occlusion is known.
 
     Until it is fitted it believes the refiner's logit.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: int = 32) -> None:
         super().__init__()
         self.linear = nn.Linear(len(EVIDENCE), 1)
+        self.bend = nn.Linear(len(EVIDENCE), hidden)
+        self.rest = nn.Linear(hidden, 1, bias=False)
         with torch.no_grad():
             self.linear.weight.zero_()
             self.linear.weight[0, 0] = 1
             self.linear.bias.zero_()
+            self.rest.weight.zero_()
 
     def forward(self, evidence: Tensor) -> Tensor:
         """Evidence (N, 7) to logits (N,)."""
-        return self.linear(evidence)[:, 0]
+        return (self.linear(evidence) + self.rest(F.gelu(self.bend(evidence))))[:, 0]

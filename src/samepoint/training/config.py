@@ -75,7 +75,7 @@ class OptimiserConfig(_Strict):
 class CalibrationConfig(_Strict):
     """Rendered clips on which confidence is made a probability once training has ended; no clips leave it as it is."""
 
-    clips: int = Field(16, ge=0)
+    clips: int = Field(32, ge=0)
     frames: int = Field(24, ge=2)
     size: tuple[int, int] = (256, 256)
     points: int = Field(128, ge=1)
