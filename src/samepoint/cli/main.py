@@ -14,7 +14,7 @@ from typing import Annotated, TextIO
 import typer
 
 import samepoint
-from samepoint.cli import demo, track, train, weights
+from samepoint.cli import datasets, demo, track, train, weights
 from samepoint.errors import InputError
 from samepoint.process import keep_freed_memory
 
@@ -33,6 +33,7 @@ app.command("track")(track.track)
 app.command("demo")(demo.demo)
 app.add_typer(train.app, name="train")
 app.add_typer(weights.app, name="weights")
+app.add_typer(datasets.app, name="datasets")
 
 
 def _version(wanted: bool) -> None:
@@ -89,7 +90,16 @@ def _reason(error: OSError) -> str:
 def _usage(message: str, arguments: Sequence[str]) -> str:
     words = []
     for word in arguments:
-        if word.startswith("-") or word not in ("track", "demo", "train", "features", "weights", "list"):
+        if word.startswith("-") or word not in (
+            "track",
+            "demo",
+            "train",
+            "features",
+            "weights",
+            "list",
+            "datasets",
+            "check",
+        ):
             break
         words.append(word)
     return f"{message.strip().rstrip('.')} (see: {' '.join(['samepoint', *words, '--help'])})"

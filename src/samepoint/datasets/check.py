@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 
 from samepoint.errors import InputError
@@ -22,6 +24,51 @@ class Check:
     """What exactly lacks, one line each, and where to get it; empty when the set is complete."""
     notes: tuple[str, ...]
     """What is worth knowing: layout found, leakage between splits, licence."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing. An incomplete set is usable all the same where ``found`` is above 0."""
+        return not self.missing
+
+
+# Each set's reader: its module below samepoint.datasets, the function there, and what it takes besides the folder.
+_READERS: dict[str, tuple[str, ...]] = {
+    "tapvid-davis": ("tapvid", "check", "tapvid-davis"),
+    "tapvid-kinetics": ("tapvid", "check", "tapvid-kinetics"),
+    "tapvid-rgb-stacking": ("tapvid", "check", "tapvid-rgb-stacking"),
+    "robotap": ("tapvid", "check", "robotap"),
+    "jhmdb": ("jhmdb", "check"),
+    "badja": ("badja", "check"),
+    "davis-2016": ("davis", "check", "davis-2016"),
+    "davis-2017": ("davis", "check", "davis-2017"),
+    "spair-71k": ("spair", "check"),
+    "spair-u": ("spair", "check_u"),
+    "pf-pascal": ("pf_pascal", "check"),
+    "pf-willow": ("pf_willow", "check"),
+    "youtube-vos": ("youtube_vos", "check"),
+    "flyingthings3d": ("flyingthings", "check"),
+}
+
+NAMES = tuple(_READERS)
+"""The benchmarks, then the two sets that are for training only."""
+
+
+def check(name: str, root: str | Path) -> Check:
+    """See what of a data set is in a folder, without decoding pictures or videos.
+
+    Raises:
+        InputError: the name is not one of :data:`NAMES`, there is no such folder, or a file in it is damaged.
+    """
+    if name not in _READERS:
+        near = get_close_matches(name.lower().replace("_", "-"), NAMES, n=1)
+        hint = f"did you mean {near[0]}? All: " if near else "expected one of "
+        raise InputError(f"no data set is called {name!r}; {hint}{', '.join(NAMES)}")
+    folder = Path(root)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected the data set {name}")
+    module, function, *more = _READERS[name]
+    answer: Check = getattr(import_module(f"samepoint.datasets.{module}"), function)(folder, *more)
+    return answer
 
 
 def some(names: Sequence[str]) -> str:

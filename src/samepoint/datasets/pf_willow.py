@@ -78,7 +78,7 @@ def check(root: Path) -> Check:
     )
     absent = [name for name in SUB_CLASSES if not (home / name).is_dir()]
     if absent:
-        missing.append(f"sub-classes: {some(absent)} of {len(SUB_CLASSES)}; {SOURCE}")
+        missing.append(f"{len(absent)} of {len(SUB_CLASSES)} sub-classes ({', '.join(absent)}); {SOURCE}")
     for name in SUB_CLASSES:
         if (home / name).is_dir():
             missing += _check_sub_class(home / name)
@@ -172,9 +172,9 @@ def _points(path: Path) -> NDArray[np.float32]:
     arrays = read_mat(path)
     if "pts_coord" not in arrays:
         raise InputError(f"{path}: no array 'pts_coord'; it has {', '.join(arrays) or 'none'}")
-    xy = arrays["pts_coord"]
-    if xy.shape != (2, POINTS):
-        raise InputError(f"{path}: pts_coord has shape {xy.shape}; expected (2, {POINTS})")
-    xy = points(xy.T, f"{path}: pts_coord")
+    stored = arrays["pts_coord"]
+    if stored.shape != (2, POINTS):
+        raise InputError(f"{path}: pts_coord has shape {stored.shape}; expected (2, {POINTS})")
+    xy = points(stored.T, f"{path}: pts_coord")
     xy.flags.writeable = False  # shared by the pairs of this picture
     return xy
