@@ -76,6 +76,8 @@ def pairs(root: str | Path, split: str = "test", *, without_leaked: bool = False
         InputError: the list is missing or a row of it cannot be read; later, for the pair asked for, its annotation or
             pictures.
     """
+    if without_leaked and split != "test":
+        raise InputError(f"leaked pairs are those of 'test'; split {split!r} has none to leave out")
     folder = Path(root)
     rows = _rows(folder, split)
     training = None
