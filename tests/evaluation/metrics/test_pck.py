@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samepoint.errors import InputError
-from samepoint.evaluation.metrics.pck import PckScore, badja_counts, jhmdb_counts, joint_box_scale, pck_counts
+from samepoint.evaluation.metrics.pck import (
+    AVERAGES,
+    FIRST_FRAME_COUNTS,
+    PckScore,
+    badja_counts,
+    jhmdb_counts,
+    joint_box_scale,
+    pck_counts,
+)
 from tests.reference.pck_metrics import slow_badja, slow_jhmdb
 
 
@@ -56,6 +64,20 @@ def test_jhmdb_inside_leaves_out_joints_beyond_the_picture():
 def test_no_prediction_is_wrong():
     truth = np.zeros((1, 2, 2))
     assert pck_counts(np.full((1, 2, 2), np.nan), truth, [[1, 1]], [5, 5], (1.0,), strict=False).fractions() == {1: 0}
+
+
+@pytest.mark.parametrize("protocol", sorted(AVERAGES))
+def test_truth_fed_back_is_perfect(protocol):
+    """Row 1, whatever the protocol."""
+    truth = np.random.default_rng(3).integers(20, 200, (15, 6, 2)).astype(float)
+    if protocol.startswith("badja"):
+        counts = badja_counts(truth, truth, np.ones((15, 6)), [900] * 6, protocol)
+    else:
+        counts = jhmdb_counts(truth, truth, (240, 320), protocol)
+    score = PckScore(protocol)
+    score.update(counts)
+    assert set(score.compute().values()) == {1.0}
+    assert counts.total.sum() == 15 * (6 if protocol in FIRST_FRAME_COUNTS else 5)
 
 
 def test_badja_counts_frame_0_only_by_its_legacy_name():

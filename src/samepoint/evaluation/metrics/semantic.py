@@ -80,7 +80,8 @@ class Protocol:
         """
         if not self.whole_queries:
             return np.array(xy, np.float64)
-        return np.trunc(into_space(xy, size, self.space)) / _factor(size, self.space)
+        whole, edge = np.trunc(into_space(xy, size, self.space)), side(self.space)
+        return whole if edge is None else whole * np.array(size[::-1], np.float64) / edge
 
 
 SPAIR_ALPHAS = (0.01, 0.05, 0.1, 0.15, 0.2)
@@ -106,7 +107,9 @@ def into_space(xy: ArrayLike, size: tuple[int, int], space: str) -> Floats:
     >>> into_space([[100, 50]], (100, 200), "square256").tolist()
     [[128.0, 128.0]]
     """
-    return np.asarray(xy, np.float64) * _factor(size, space)
+    edge = side(space)
+    points = np.array(xy, np.float64)
+    return points if edge is None else points * edge / np.array(size[::-1], np.float64)
 
 
 def pair_length(
@@ -206,7 +209,7 @@ def pair_counts(
     )
     annotated = int((~np.isnan(truth).any(axis=1)).sum())
     scored = annotated if length > 0 else 0
-    error = np.linalg.norm((guess - truth) * _factor(size, protocol.space), axis=1)
+    error = np.linalg.norm(into_space(guess - truth, size, protocol.space), axis=1)
     limits = np.array(protocol.alphas, np.float64)[:, None] * length
     near = error < limits if protocol.comparison == "lt" else error <= limits
     return PairCounts(
@@ -292,11 +295,6 @@ class SemanticScore(Score):
 
     def _named(self, values: Floats) -> dict[float, float]:
         return dict(zip(self.alphas, values.tolist(), strict=True))
-
-
-def _factor(size: tuple[int, int], space: str) -> Floats:
-    edge = side(space)
-    return np.ones(2) if edge is None else edge / np.array(size[::-1], np.float64)
 
 
 _ALL, _CLASS, _DIFFICULTY = "all", "class ", "difficulty "
