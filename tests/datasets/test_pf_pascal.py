@@ -97,7 +97,9 @@ def test_without_the_training_list_leakage_is_unknown(root) -> None:
     assert any("cannot be counted" in note for note in answer.notes)
 
 
-def test_check_counts_rows_and_leakage(root) -> None:
+def test_check_counts_rows_and_leakage(root, monkeypatch) -> None:
+    assert any("val_pairs.csv: 1 rows, published are 308" in line for line in pf_pascal.check(root).missing)
+    monkeypatch.setattr(pf_pascal, "SPLITS", {"trn": 3, "val": 1, "test": 4})
     answer = pf_pascal.check(root)
     assert (answer.found, answer.missing, answer.complete) == (8, (), True)
     assert any(

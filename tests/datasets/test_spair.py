@@ -82,7 +82,9 @@ def test_u_skips_what_it_has_no_annotation_of(root) -> None:
     assert spair.check_u(folder).found == 0
 
 
-def test_check_counts_and_names_what_is_missing(root) -> None:
+def test_check_counts_and_names_what_is_missing(root, monkeypatch) -> None:
+    assert any("Layout/large/test.txt: 3 pairs, published are 12,234" in line for line in spair.check(root).missing)
+    monkeypatch.setattr(spair, "SPLITS", {"trn": 2, "val": 1, "test": 3})
     answer = spair.check(root)
     assert (answer.name, answer.found) == ("spair-71k", 5)
     assert len(answer.missing) == 1

@@ -7,7 +7,7 @@ every published tool takes them: at most half a pixel off either way, and every 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
@@ -124,7 +124,7 @@ class Pairs(Sequence[ImagePair]):
         """Pairs by category, sorted by its name."""
         return dict(sorted(Counter(entry.category for entry in self.entries).items()))
 
-    def without(self, names: Sequence[str] | frozenset[str]) -> Pairs:
+    def without(self, names: Collection[str]) -> Pairs:
         """The pairs whose name is not among ``names``."""
         unwanted = frozenset(names)
         return Pairs([entry for entry in self.entries if entry.name not in unwanted], self._read, self.skipped)

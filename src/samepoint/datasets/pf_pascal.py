@@ -29,7 +29,7 @@ from samepoint.io.matlab import read_mat
 
 SPLITS = {"trn": 2_940, "val": 308, "test": 299}
 """Rows of the lists."""
-SOURCE = "PF-dataset-PASCAL.zip from www.di.ens.fr/willow/research/proposalflow"
+SOURCE = "get PF-dataset-PASCAL.zip from www.di.ens.fr/willow/research/proposalflow"
 SOURCE_LISTS = "the official archive has no lists; they come with later work, e.g. SD4Match's pf-pascal_image_pairs.zip"
 _FOLDER = "PF-dataset-PASCAL"
 _COLUMNS = {
@@ -124,8 +124,8 @@ def check(root: Path) -> Check:
             missing.append(str(error))
             continue
         read.add(split)
-        if len(rows) != expected:
-            notes.append(f"{split}: the list has {len(rows):,} rows, the published one {expected:,}")
+        if len(rows) < expected:
+            missing.append(f"{_list(root, split).name}: {len(rows):,} rows, published are {expected:,}; {SOURCE_LISTS}")
         for row in rows:
             absent = {f"JPEGImages/{n}.jpg" for n in (row.source, row.target) if not _picture(root, n).is_file()}
             unread = {
@@ -136,6 +136,9 @@ def check(root: Path) -> Check:
             found += not absent and (split == "test" or not unread)
             pictures |= absent
             annotations |= unread
+    if not read:
+        folders = [kind for kind in ("JPEGImages", "Annotations") if not _home(root, kind).is_dir()]
+        missing += [f"{_home(root, kind)}: no such folder; {SOURCE}" for kind in folders]
     missing += [f"{some(sorted(names))}; {SOURCE}" for names in (pictures, annotations) if names]
     if {"trn", "test"} <= read:
         counted = leakage(root)
@@ -277,13 +280,14 @@ def _read(root: Path, split: str, row: _Row, training: set[tuple[str, str]] | No
     )
 
 
-def _annotated(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _annotated(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Points, NaN where not seen, and the box where there is one."""
     arrays = read_mat(path)
-    for name in ("kps", "bbox"):
-        if name not in arrays:
-            raise InputError(f"{path}: no array {name!r}; it has {', '.join(arrays) or 'none'}")
+    if "kps" not in arrays:
+        raise InputError(f"{path}: no array 'kps'; it has {', '.join(arrays) or 'none'}")
+    corners = box(arrays["bbox"].ravel(), f"{path}: bbox") if "bbox" in arrays else None
     kps = arrays["kps"]
     if kps.ndim != 2 or kps.shape[1] != 2 or np.isinf(kps).any():
         raise InputError(f"{path}: kps has shape {kps.shape}; expected n finite (x, y), NaN where not seen")
     with np.errstate(over="ignore"):
-        return kps.astype(np.float32), box(arrays["bbox"].ravel(), f"{path}: bbox")
+        return kps.astype(np.float32), corners

@@ -32,7 +32,7 @@ SUB_CLASSES = (
 POINTS = 10
 PICTURES = 10
 """In each sub-class."""
-SOURCE = "PF-dataset.zip from www.di.ens.fr/willow/research/proposalflow"
+SOURCE = "get PF-dataset.zip from www.di.ens.fr/willow/research/proposalflow"
 _COLUMNS = 2 + 4 * POINTS
 _NEEDED = (".png", ".mat")
 

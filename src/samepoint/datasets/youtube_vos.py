@@ -28,7 +28,7 @@ SPLITS = ("train", "valid", "test")
 VIDEOS = 3_471
 """Training videos."""
 FPS = 6.0
-SOURCE = "youtube-vos.org (registration needed)"
+SOURCE = "get it from youtube-vos.org (registration needed)"
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def clips(root: str | Path, split: str = "train", index: str | Path | None = Non
 
 def check(root: Path) -> Check:
     """What of the training split is there."""
-    notes = ["licence: CC BY 4.0 (annotations), research use; 6 frames a second, the standard archive"]
+    notes = ["licence: its own terms, research use; the standard archive has 6 frames a second"]
     try:
         found = clips(root)
     except InputError as error:
