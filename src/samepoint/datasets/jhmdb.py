@@ -251,8 +251,7 @@ def _official_clip(folder: Path, name: str) -> JhmdbClip:
         joints = joints[..., None]
     if joints.ndim != 3 or joints.shape[:2] != (2, JOINTS) or not joints.shape[2]:
         raise InputError(f"{path}: pos_img has shape {joints.shape}, expected (2, {JOINTS}, frames)")
-    if not np.isfinite(joints).all():
-        raise InputError(f"{path}: pos_img holds a number that is not finite")
+    _check_places(joints, f"{path}: pos_img")
     mask = folder / "puppet_mask" / name / "puppet_mask.mat"
     return JhmdbClip(
         name=name,
@@ -297,10 +296,12 @@ def _plain_clip(folder: Path, name: str) -> JhmdbClip:
 def _read_archive(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.float32] | None]:
     """Masks (T, H, W) and joints (15, T, 2), both of the common length."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             shape = tuple(int(n) for n in archive["mask_shape"])
-            masks = np.unpackbits(archive["mask"], axis=-1, count=shape[-1]).astype(bool).reshape(shape)
-            joints = archive["joints_xy"].astype(np.float32) if "joints_xy" in archive else None
+            packed, joints = archive["mask"], archive.get("joints_xy")
+            if packed.shape != (*shape[:-1], -(-shape[-1] // 8)):
+                raise ValueError(f"mask has shape {packed.shape}, mask_shape says {shape}")
+            masks = np.unpackbits(packed, axis=-1, count=shape[-1]).astype(bool)
     except Exception as error:  # a damaged archive raises whatever zlib, zipfile or numpy run into
         raise InputError(f"{path}: not an archive of mask, mask_shape and joints_xy ({error})") from None
     if masks.ndim != 3:
@@ -309,5 +310,12 @@ def _read_archive(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.float32] | 
         return masks, None
     if joints.shape[1:] != (JOINTS, 2):
         raise InputError(f"{path}: joints have shape {joints.shape}, expected (frames, {JOINTS}, 2)")
+    _check_places(joints, f"{path}: joints_xy")
     length = min(len(joints), len(masks))
-    return masks[:length], np.ascontiguousarray(joints[:length].swapaxes(0, 1)) + np.float32(0.5)
+    return masks[:length], np.ascontiguousarray(joints[:length].swapaxes(0, 1), np.float32) + np.float32(0.5)
+
+
+def _check_places(joints: NDArray[np.generic], what: str) -> None:
+    """Joints may lie outside the picture, but not in another world."""
+    if joints.dtype.kind not in "fiu" or not (np.abs(joints.astype(np.float64)) < 1e6).all():
+        raise InputError(f"{what} holds what is no place in pixels")
