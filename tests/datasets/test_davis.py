@@ -123,6 +123,9 @@ def test_what_lacks_is_named(root17, tmp_path):
     (picture / "00001.jpg").unlink()
     with pytest.raises(InputError, match=r"bike/00001\.jpg: missing"):
         sequences(root17)
+    Image.new("RGB", SIZE).save(root17 / "JPEGImages/480p/goat/00003.png")
+    with pytest.raises(InputError, match=r"goat/00003\.png: expected the frames 00000\.jpg"):
+        sequences(root17, only=["goat"])
     (picture / "first.jpg").write_bytes(b"")
     with pytest.raises(InputError, match=r"first\.jpg: expected files named by their number"):
         sequences(root17)
@@ -222,5 +225,7 @@ def test_real_sequences():
     answer = check(root, "davis-2016")
     assert (answer.found, len(answer.missing)) == (8, 1)
     assert "524 frames in 8 sequences; official: 1376 in 20" in answer.notes
+    refused = check(root, "davis-2017")
+    assert (refused.found, refused.missing[3]) == (0, "5 more sequences that cannot be used")
     with pytest.raises(InputError, match="as in DAVIS-2016"):
         sequences(root, "davis-2017")[0].mask(0)

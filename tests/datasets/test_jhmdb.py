@@ -170,7 +170,8 @@ def test_plain_layout_below_dev(tmp_path):
     (tmp_path / "train").mkdir()
     assert names(tmp_path) == ("run/a", "run/b")
     answer = check(tmp_path)
-    assert (answer.root, answer.found, answer.missing) == (tmp_path / "dev", 2, ())
+    assert (answer.root, answer.found, len(answer.missing)) == (tmp_path / "dev", 2, 1)
+    assert answer.missing[0].startswith("266 of 268 test clips; get joint_positions")
     assert answer.notes[0] == "1 clips with joints, 2 with masks"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -115,6 +116,18 @@ def test_one_shard_at_a_time(kinetics, monkeypatch):
     opened.clear()
     assert len(list(sequences(kinetics, "tapvid-kinetics", only={"0003_of_0004/0000"}))) == 1
     assert opened == ["0003_of_0004"]
+
+
+def test_memory_holds_one_shard(tmp_path):
+    for k in range(4):
+        write(tmp_path / f"{k:04d}_of_0004.pkl", [sample(8, (80, 100), seed=n) for n in range(6)])
+    shard = 6 * 8 * 80 * 100 * 3
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in sequences(tmp_path, "tapvid-kinetics")) == 24
+        assert tracemalloc.get_traced_memory()[1] < 1.7 * shard
+    finally:
+        tracemalloc.stop()
 
 
 def test_kinetics_check_counts_what_lacks(kinetics):

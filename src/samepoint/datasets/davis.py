@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from samepoint.datasets.check import Check, listed, some
 from samepoint.datasets.frames import Filter, checked_name, folder_of, numbered, read_frames, read_stored
 from samepoint.errors import InputError
-from samepoint.io.images import image_size
+from samepoint.io.images import image_size, list_images
 from samepoint.structures import Video
 
 Benchmark = Literal["davis-2016", "davis-2017"]
@@ -161,16 +161,19 @@ def check(root: str | Path, benchmark: Benchmark = "davis-2017") -> Check:
     except InputError as error:
         return Check(benchmark, Path(root), 0, (f"{error}; {where}",), ())
     present = _present(folder, resolution)
-    missing, notes, frames, usable = [], [f"resolution {resolution}"], 0, 0
+    missing, notes, broken, frames, usable = [], [f"resolution {resolution}"], [], 0, 0
     for name in present if wanted is None else [name for name in wanted if name in present]:
         try:
             sequence = _sequence(folder, benchmark, resolution, name)
             sequence.mask(0)
         except InputError as error:
-            missing.append(str(error))
+            broken.append(str(error))
         else:
             usable += 1
             frames += len(sequence)
+    missing.extend(broken[:3])
+    if broken[3:]:
+        missing.append(f"{len(broken) - 3} more sequences that cannot be used")
     if wanted is None:
         place = _LISTS[benchmark][0].format(resolution=resolution, split="val")
         notes.append(f"no {place}: every sequence found is used, the official list has {count}")
@@ -228,6 +231,9 @@ def _present(folder: Path, resolution: str) -> tuple[str, ...]:
 
 def _sequence(folder: Path, benchmark: Benchmark, resolution: str, name: str) -> DavisSequence:
     frames = numbered(folder / "JPEGImages" / resolution / name, ".jpg")
+    for path in list_images(frames[0].parent):
+        if path not in frames:  # a video made of the folder would have a frame without a mask
+            raise InputError(f"{path}: expected the frames 00000.jpg, 00001.jpg, ... and no other picture")
     masks = tuple(folder / "Annotations" / resolution / name / f"{path.stem}.png" for path in frames)
     for path in masks:
         if not path.is_file():

@@ -182,7 +182,9 @@ def check(root: str | Path) -> Check:
     masks = sum(clip.mask_path is not None for clip in usable)
     notes = [f"{joints} clips with joints, {masks} with masks"]
     if not official:
-        notes.append(f"videos with archives, not the official layout of {TEST_CLIPS} test clips")
+        notes.append("videos with archives, not the official layout: figures are not comparable with published ones")
+        if len(present) < TEST_CLIPS:
+            missing.append(f"{TEST_CLIPS - len(present)} of {TEST_CLIPS} test clips; {_WHERE}")
     elif wanted is None:
         missing.append(f"val_list.txt or splits/<action>_test_split1.txt: which clips are the test; {_WHERE}")
     elif len(wanted) != TEST_CLIPS:
