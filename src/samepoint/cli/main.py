@@ -14,7 +14,7 @@ from typing import Annotated, TextIO
 import typer
 
 import samepoint
-from samepoint.cli import datasets, demo, track, train, weights
+from samepoint.cli import datasets, demo, evaluate, track, train, weights
 from samepoint.errors import InputError
 from samepoint.process import keep_freed_memory
 
@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 app.command("track")(track.track)
 app.command("demo")(demo.demo)
+app.command("evaluate")(evaluate.evaluate)
 app.add_typer(train.app, name="train")
 app.add_typer(weights.app, name="weights")
 app.add_typer(datasets.app, name="datasets")
@@ -88,18 +89,11 @@ def _reason(error: OSError) -> str:
 
 
 def _usage(message: str, arguments: Sequence[str]) -> str:
-    words = []
+    words: list[str] = []
+    command: object = typer.main.get_command(app)
     for word in arguments:
-        if word.startswith("-") or word not in (
-            "track",
-            "demo",
-            "train",
-            "features",
-            "weights",
-            "list",
-            "datasets",
-            "check",
-        ):
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
             break
         words.append(word)
     return f"{message.strip().rstrip('.')} (see: {' '.join(['samepoint', *words, '--help'])})"
