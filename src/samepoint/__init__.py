@@ -5,20 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from samepoint.errors import InputError
-from samepoint.structures import Queries, Tracks, Video
+from samepoint.structures import Masks, Queries, Tracks, Video
 
 if TYPE_CHECKING:
     from samepoint.models.weights import load_model
-    from samepoint.tracking import PointTracker, track
+    from samepoint.tracking import MaskTracker, PointTracker, segment, track
 
 __version__ = "0.1.0"
 
-__all__ = ["InputError", "PointTracker", "Queries", "Tracks", "Video", "load_model", "track"]
+__all__ = [
+    "InputError",
+    "MaskTracker",
+    "Masks",
+    "PointTracker",
+    "Queries",
+    "Tracks",
+    "Video",
+    "load_model",
+    "segment",
+    "track",
+]
 
 
 def __getattr__(name: str) -> object:
     # PyTorch takes seconds to import: only those who track pay for it.
-    if name in ("PointTracker", "track"):
+    if name in ("MaskTracker", "PointTracker", "segment", "track"):
         from samepoint import tracking
 
         return getattr(tracking, name)
