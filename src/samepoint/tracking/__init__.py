@@ -1,5 +1,6 @@
-"""Following points and masks: ``track`` and ``segment`` for a whole video, the trackers frame by frame."""
+"""Following points, masks and keypoints: a whole video in one call, or frame by frame."""
 
+from samepoint.tracking.keypoints import Suggestion, propagate_keypoints, suggest_frames
 from samepoint.tracking.mask_tracker import MaskTracker
 from samepoint.tracking.masks import segment
 from samepoint.tracking.points import track
@@ -18,7 +19,10 @@ __all__ = [
     "PropagationSettings",
     "RefineSettings",
     "RefinedPoints",
+    "Suggestion",
     "TrackState",
+    "propagate_keypoints",
     "segment",
+    "suggest_frames",
     "track",
 ]
