@@ -14,7 +14,7 @@ from typing import Annotated, TextIO
 import typer
 
 import samepoint
-from samepoint.cli import datasets, demo, evaluate, keypoints, track, train, weights
+from samepoint.cli import datasets, demo, evaluate, keypoints, report, segment, track, train, weights
 from samepoint.errors import InputError
 from samepoint.process import keep_freed_memory
 
@@ -30,9 +30,11 @@ app = typer.Typer(
     help="Find the same point through every frame of a video.",
 )
 app.command("track")(track.track)
+app.command("segment")(segment.segment)
 app.command("keypoints")(keypoints.keypoints)
 app.command("demo")(demo.demo)
 app.command("evaluate")(evaluate.evaluate)
+app.command("report")(report.report)
 app.add_typer(train.app, name="train")
 app.add_typer(weights.app, name="weights")
 app.add_typer(datasets.app, name="datasets")

@@ -1,7 +1,7 @@
 """Published numbers, each with its protocol, its input size and where it was read.
 
-Confidence H: the authors' own page or card; M: a third party's copy of the paper's table. A value in the lists below that
-ends with ``M`` is of that kind. What the source does not say is None here and "not stated" in a report.
+Confidence H: the authors' own page or card; M: a third party's copy of the paper's table. A value in the lists below
+that ends with ``M`` is of that kind. What the source does not say is None here and "not stated" in a report.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _list(
 
 
 _TAPVID = ("AJ", "delta_avg", "OA")
-_JOINT = "its queries were tracked jointly"
+_JOINT = "its authors track all queries jointly"
 
 _DAVIS_FIRST = _list(
     *("tapvid-davis", _TAPVID, "tapvid", "first"),
@@ -98,8 +98,8 @@ _DAVIS_FIRST = _list(
     _Row("Anthro-LocoTrack-B", "2026", "64.8 M / - / -", "256"),
     _Row("BootsTAPNext-B", "2025", "65.2 / 78.5 M / 91.2 M", "256"),
     _Row("CoTracker2 + VGGT features", "2025", "64.7 M / - / -"),
-    _Row("CoTracker3 offline", "2024", "64.4 M / 76.9 / 91.2 M", "384 x 512", "delta_avg: README", differs=_JOINT),
-    _Row("CoTracker3 online", "2024", "63.8 M / 76.7 / 90.2 M", "384 x 512", "delta_avg: README", differs=_JOINT),
+    _Row("CoTracker3 offline", "2024", "64.4 M / 76.9 / 91.2 M", "384 x 512", differs=_JOINT),
+    _Row("CoTracker3 online", "2024", "63.8 M / 76.7 / 90.2 M", "384 x 512", differs=_JOINT),
     _Row("TAPTRv3", "2024", "63.2 M / 76.7 M / 91.0 M", "256"),
     _Row("LocoTrack-B", "2024", "63.0 M / 75.3 M / 87.2 M", "256"),
     _Row("BootsTAPIR, paper", "2024", "61.4 M / 74.0 M / 88.4 M", "256"),
