@@ -147,7 +147,7 @@ _LATEX = {
     "<": "\\textless{}",
     ">": "\\textgreater{}",
     "|": "\\textbar{}",
-    '"': "{''}",
+    '"': "\\char34{}",
     # After a row's end [ and * would be read as its options.
     **{character: f"{{{character}}}" for character in "[]*`"},
 }
