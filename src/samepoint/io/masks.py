@@ -191,9 +191,12 @@ def _annotations(content: Any, where: str) -> tuple[list[Any], Size | None]:
         of = {str(each.get("image_id")) for each in annotations if isinstance(each, dict)}
         if len(of) > 1 or len(images) > 1:
             raise InputError(f"{where}: holds {max(len(of), len(images))} pictures; expected the masks of one")
-        sides = [images[0].get(side) for side in ("height", "width")] if images and isinstance(images[0], dict) else []
-        sized = len(sides) == 2 and all(type(side) is int and 0 < side < 1 << 16 for side in sides)
-        return [_segmentation(each, where) for each in annotations], (sides[0], sides[1]) if sized else None
+        picture = images[0] if images and isinstance(images[0], dict) else {}
+        height, width = picture.get("height"), picture.get("width")
+        size = None
+        if type(height) is int and type(width) is int and 0 < height < 1 << 16 and 0 < width < 1 << 16:
+            size = height, width
+        return [_segmentation(each, where) for each in annotations], size
     listed = content if isinstance(content, list) else [content]
     return [_segmentation(each, where) for each in listed], None
 

@@ -2,21 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..models.weights import load_model
+from ..io.atomic import atomic_path
+from ..models.weights import load_model, read_tensors
 from ..structures.masks import VOID, as_labels
 from .frames import FrameEncoder, working_size
 from .propagated_masks import Grid, Key, MaskSettings, PropagatedMasks
 from .resample import cells_from_pixels, nearest_pixels, pixels_from_cells, separable, stretched_cells
 
 _AT_ONCE = 4  # soft masks at the size of the picture that are held at a time
+
+
+@dataclass(frozen=True, eq=False)
+class MaskState:
+    """What a :class:`MaskTracker` knows after a frame, but for what the frames themselves tell.
+
+    Attributes:
+        frame: the one last stepped, -1 before the first.
+        size: (H, W) of the frames.
+        objects: labels in the order of the soft labels' channels, after the background's.
+        given: the frame in which each object was last given.
+        anchors: frames in memory for the masks given there.
+        recent: previous frames in memory.
+        labels: soft labels (V, h, w) of each frame in memory and of the one last stepped.
+    """
+
+    frame: int
+    size: tuple[int, int]
+    objects: tuple[int, ...]
+    given: tuple[int, ...]
+    anchors: tuple[int, ...]
+    recent: tuple[int, ...]
+    labels: dict[int, Tensor]
+
+    def save(self, path: Path) -> None:
+        """To a safetensors file, whole or not at all."""
+        facts = {
+            "frame": [self.frame],
+            "size": self.size,
+            "objects": self.objects,
+            "given": self.given,
+            "anchors": self.anchors,
+            "recent": self.recent,
+        }
+        tensors = {name: torch.tensor(numbers, dtype=torch.int64) for name, numbers in facts.items()}
+        tensors |= {f"labels.{frame}": labels.cpu().contiguous() for frame, labels in self.labels.items()}
+        with atomic_path(path) as temporary:
+            save_file(tensors, str(temporary))
+
+    @classmethod
+    def load(cls, path: Path) -> MaskState:
+        """Raises InputError where the file holds no state."""
+        tensors = read_tensors(path)
+        names = ("frame", "size", "objects", "given", "anchors", "recent")
+        if missing := [name for name in names if name not in tensors]:
+            raise InputError(f"{path}: no state of masks; {missing[0]} is missing")
+        frame, size, objects, given, anchors, recent = (tuple(tensors[name].tolist()) for name in names)
+        labels = {int(name[7:]): value for name, value in tensors.items() if name.startswith("labels.")}
+        if not {*anchors, *recent} <= labels.keys() or len(frame) != 1 or len(size) != 2 or len(given) != len(objects):
+            raise InputError(f"{path}: no state of masks; its parts do not fit")
+        return cls(frame[0], (size[0], size[1]), objects, given, anchors, recent, labels)
 
 
 class MaskTracker:
@@ -72,6 +126,11 @@ class MaskTracker:
     def objects(self) -> tuple[int, ...]:
         """The labels that are followed, in order."""
         return tuple(sorted(self._method.objects))
+
+    @property
+    def precision(self) -> str:
+        """What encoder and affinity compute in: ``"float32"`` or ``"bfloat16"``."""
+        return "bfloat16" if self._encoder.bf16 else "float32"
 
     @property
     def soft(self) -> np.ndarray:
@@ -143,49 +202,46 @@ class MaskTracker:
         """The object of each pixel of the frame last stepped, uint8 (H, W); a mask given there is kept to the pixel."""
         return self._labels.copy()
 
-    def state(self) -> dict[str, np.ndarray]:
-        """All that :meth:`restore` needs, frames aside: a few numbers, and the soft labels in memory."""
+    def state(self) -> MaskState:
+        """All that :meth:`restore` needs, frames aside; made in no time, and untouched by later steps."""
         method = self._method
-        keys = {key.frame: key for key in (*method.anchors, *method.recent, *([method.now] if method.now else []))}
-        return {
-            "frame": np.array(self._frame),
-            "size": np.array(self._size or (0, 0)),
-            "objects": np.array(method.objects, np.int64),
-            "given": np.array([method.given[number] for number in method.objects], np.int64),
-            "keys": np.array(list(keys), np.int64),
-            "anchors": np.array([key.frame for key in method.anchors], np.int64),
-            "recent": np.array([key.frame for key in method.recent], np.int64),
-            "labels": torch.stack([key.labels for key in keys.values()]).cpu().numpy() if keys else np.zeros(0),
-        }
+        keys = (*method.anchors, *method.recent, *([method.now] if method.now else []))
+        return MaskState(
+            frame=self._frame,
+            size=self._size or (0, 0),
+            objects=tuple(method.objects),
+            given=tuple(method.given[number] for number in method.objects),
+            anchors=tuple(key.frame for key in method.anchors),
+            recent=tuple(key.frame for key in method.recent),
+            labels={key.frame: key.labels for key in keys},
+        )
 
-    def restore(self, state: Mapping[str, np.ndarray], read: Callable[[int], np.ndarray]) -> None:
+    @torch.inference_mode()
+    def restore(self, state: MaskState, read: Callable[[int], np.ndarray]) -> None:
         """Go on where a tracker with the same network, settings and video was when it gave its :meth:`state`.
 
         Args:
-            state: of that tracker.
+            state: of that tracker. Masks that were waiting for later frames must be added again.
             read: gives a frame by its index; asked for those in memory only.
         """
-        size = tuple(int(side) for side in state["size"])
-        self._size = (size[0], size[1]) if size[0] else None
-        self._frame = int(state["frame"])
-        objects = [int(number) for number in state["objects"]]
-        keys = {}
-        for frame, labels in zip(state["keys"].tolist(), state["labels"], strict=True):
-            features = self.grid(self._encoder(read(frame)))
-            keys[frame] = Key(frame, features, torch.from_numpy(np.array(labels)).to(features))
-        method = PropagatedMasks(self.settings, self._method.dtype)
-        method.objects = objects
-        method.given = dict(zip(objects, state["given"].tolist(), strict=True))
-        method.anchors = [keys[frame] for frame in state["anchors"].tolist()]
-        method.recent.extend(keys[frame] for frame in state["recent"].tolist())
-        method.now = keys.get(self._frame)
-        self._method = method
-        if self._size is not None:
-            self._pixels = read(self._frame)
-            self._features = method.now.features if method.now else None
-            self._mask = self._labels = np.zeros(self._size, np.uint8)
-            if method.now:
-                self._labels = self._read(method.now.labels)
+        device, method = self._encoder.device, PropagatedMasks(self.settings, self._method.dtype)
+        keys = {
+            frame: Key(frame, self._features_of(read(frame)), labels.to(device))
+            for frame, labels in state.labels.items()
+        }
+        method.objects = list(state.objects)
+        method.given = dict(zip(state.objects, state.given, strict=True))
+        method.anchors = [keys[frame] for frame in state.anchors]
+        method.recent.extend(keys[frame] for frame in state.recent)
+        method.now = keys.get(state.frame)
+        self._method, self._frame, self._waiting = method, state.frame, {}
+        if state.frame < 0:
+            return
+        self._size = state.size
+        self._pixels, self._features = read(state.frame), method.now.features if method.now else None
+        self._mask = self._labels = np.zeros(state.size, np.uint8)
+        if method.now:
+            self._labels = self._read(method.now.labels)
 
     def _check_size(self, mask: np.ndarray, at: int) -> None:
         if self._size is not None and mask.shape != self._size:
@@ -197,8 +253,11 @@ class MaskTracker:
     @torch.inference_mode()
     def _encoded(self) -> Tensor:
         if self._features is None:
-            self._features = self.grid(self._encoder(self._pixels)).contiguous()
+            self._features = self._features_of(self._pixels)
         return self._features
+
+    def _features_of(self, frame: np.ndarray) -> Tensor:
+        return self.grid(self._encoder(frame)).contiguous()
 
     @torch.inference_mode()
     def _start_waiting(self) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields, replace
+from math import isfinite
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,7 +31,8 @@ class MaskSettings:
         first_window: the same in frames in which masks were given; as ``window`` by default.
         topk: key cells that it does take labels from, over all key frames jointly.
         temperature: of the softmax over them.
-        fill: at the beginning the mask's frame takes the places of the previous frames that are not there yet.
+        fill: at the beginning the mask's frame takes the places of the previous frames that are not there yet; else the
+            first steps would blur small objects, as all ``topk`` cells would come from one frame.
         published: masks go in by the nearest pixel and come out as if cells spanned the picture, up to half a cell off;
             else by where the cells are.
         stretch: every object's soft mask is stretched to 0..1 before they are compared.
@@ -38,12 +40,12 @@ class MaskSettings:
 
     size: WorkingSize = 480
     strides: tuple[int, ...] = (4,)
-    context: int = 5
+    context: int = 10
     window: Window = field(default_factory=lambda: Window.circle(15))
     first_window: Window | None = None
-    topk: int = 10
-    temperature: float = 0.07
-    fill: bool = False
+    topk: int = 20
+    temperature: float = 0.1
+    fill: bool = True
     published: bool = False
     stretch: bool = False
 
@@ -53,8 +55,29 @@ class MaskSettings:
         if not self.strides or min(self.strides) < 1:
             raise InputError(f"strides: {self.strides} given, one or more numbers of 1 or more expected")
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for a JSON file.
 
-_SPA = MaskSettings(context=20, window=Window.square(12), strides=(8,), published=True, stretch=True)
+        >>> MaskSettings().as_dict()["window"]
+        'circle 15'
+        """
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name in ("window", "first_window"):
+            if plain[name] is not None:
+                plain[name] = plain[name].shape + (f" {plain[name].size:g}" if isfinite(plain[name].size) else "")
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
+_SPA = MaskSettings(
+    strides=(8,),
+    context=20,
+    window=Window.square(12),
+    topk=10,
+    temperature=0.07,
+    fill=False,
+    published=True,
+    stretch=True,
+)
 
 MASK_PROTOCOLS: dict[str, MaskSettings] = {
     "samepoint": MaskSettings(),
@@ -65,8 +88,15 @@ MASK_PROTOCOLS: dict[str, MaskSettings] = {
     "spa-then-temp": _SPA,
     "spa-then-temp-stride4": replace(_SPA, window=Window.square(35), strides=(4,)),
 }
-"""Settings by name: ours; FGVC's memory, window and temperature with Spa-then-Temp's rule for masks (ICCV 2023; it ships
+"""Settings by name: ours; FGVC's memory, window and temperature with Spa-then-Temp's rule for masks (ICCV 2023; it has
 none of its own); CRW (NeurIPS 2020); Spa-then-Temp (CVPR 2023) at strides 8 and 4. All at a short side of 480."""
+
+
+def named_settings(name: str) -> MaskSettings:
+    """From ``MASK_PROTOCOLS``. Raises InputError for a name that is not there."""
+    if name not in MASK_PROTOCOLS:
+        raise InputError(f"unknown protocol {name!r} of masks; expected one of {', '.join(MASK_PROTOCOLS)}")
+    return MASK_PROTOCOLS[name]
 
 
 class Grid:
