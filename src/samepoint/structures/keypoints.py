@@ -74,7 +74,11 @@ class Keypoints:
         known = ~np.isnan(xy[..., 0])
         confidence = known if self.confidence is None else self.confidence
         confidence = as_array(confidence, np.float32, "keypoint confidence")
-        visible = confidence >= 0.5 if self.visible is None else as_array(self.visible, np.bool_, "keypoint visible")
+        visible = (
+            known & (confidence >= 0.5)
+            if self.visible is None
+            else as_array(self.visible, np.bool_, "keypoint visible")
+        )
         labelled = np.broadcast_to(known.any(axis=2, keepdims=True), shape)
         if self.labelled is not None:
             labelled = as_array(self.labelled, np.bool_, "keypoint labelled")

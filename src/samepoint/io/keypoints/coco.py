@@ -58,11 +58,12 @@ def load(path: Path) -> Keypoints:
         if key in records:
             raise InputError(f"{where}: individual {name!r} is in the picture of {records[key][0]} twice")
         records[key] = (where, _triples(entry["keypoints"], len(bodyparts), where))
-    if len(individuals) > 1 and "" in individuals:
+    nameless = [where for where, entry in annotations if _named(entry) is None]
+    if nameless and len(nameless) < len(annotations):
+        raise InputError(f"{nameless[0]}: no individual or track_id, but others have one; expected all or none")
+    if len(individuals) > 1 and nameless:
         # The first of several without names is a number like the others.
         individuals = {name or "0": number for name, number in individuals.items()}
-        if len(set(individuals.values())) != len(set(individuals)) or len(individuals) != max(individuals.values()) + 1:
-            raise InputError("some annotations have a track_id and some have none")
     shape = (len(frames), max(len(individuals), 1), len(bodyparts))
     xy, flags = np.full((*shape, 2), np.nan), np.zeros(shape, np.int64)
     exact = np.full((*shape, 3), None, object)
@@ -142,15 +143,18 @@ def _category(
     return tuple(names), tuple((a - 1, b - 1) for a, b in pairs)
 
 
+def _named(entry: dict[str, Any]) -> tuple[str, Any] | None:
+    return next(((key, entry[key]) for key in ("individual", "track_id") if entry.get(key) is not None), None)
+
+
 def _individual(entry: dict[str, Any], where: str, place: int) -> str:
-    for key in ("individual", "track_id"):
-        value = entry.get(key)
-        if value is None:
-            continue
-        if not isinstance(value, (str, int)) or isinstance(value, bool):
-            raise InputError(f"{where}: {key} {str(value)[:40]}; expected a name or number")
-        return str(value)
-    return str(place) if place else ""
+    named = _named(entry)
+    if named is None:
+        return str(place) if place else ""
+    key, value = named
+    if not isinstance(value, (str, int)) or isinstance(value, bool) or value == "" or not str(value).isprintable():
+        raise InputError(f"{where}: {key} {str(value)[:40]!r}; expected a name or number")
+    return str(value)
 
 
 def _triples(values: Any, joints: int, where: str) -> list[Any]:

@@ -64,7 +64,7 @@ def from_table(table: Table, row_names: Sequence[str]) -> Keypoints:
             values = []
             for coord, column in zip(COORDS, found, strict=True):
                 cell = "" if column is None else row[column]
-                exact[r, i, k, COORDS.index(coord)] = cell
+                exact[r, i, k, COORDS.index(coord)] = None if column is None else cell
                 values.append(number(cell, f"{joint} {coord}") if isinstance(cell, str) else _finite(cell, joint))
             xy[r, i, k] = as_xy(values[0], values[1], OFFSET, joint)
             confidence[r, i, k] = as_confidence(values[2], not np.isnan(values[0]))

@@ -13,7 +13,7 @@ import numpy as np
 from samepoint.errors import InputError
 from samepoint.structures import Keypoints, KeypointSource
 
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _FARTHEST = 1e7  # pixels; float32 holds a position of this size to half a pixel
 
 
@@ -116,13 +116,12 @@ def frame_of_name(name: str) -> int:
 def losses(keypoints: Keypoints, keeps: Iterable[str]) -> list[str]:
     """What these keypoints hold and a format does not that ``keeps`` only some of these things."""
     known, keeps = keypoints.known, set(keeps)
-    hidden = known & ~keypoints.visible
-    if "confidence" in keeps:
-        hidden &= keypoints.confidence >= 0.5
+    # Without flags a joint counts as visible by its confidence, and without that wherever it has a position.
+    unlike = known & (keypoints.visible != (keypoints.confidence >= 0.5 if "confidence" in keeps else known))
     by_default = np.broadcast_to(known.any(axis=2, keepdims=True), known.shape)
     held = {
         "confidence": (bool((keypoints.confidence[known] != 1).any()), "the confidence of each joint"),
-        "visible": (bool(hidden.any()), f"that {hidden.sum()} labelled joints are hidden"),
+        "visible": (bool(unlike.any()), "which joints are hidden"),
         "labelled": (bool((keypoints.labelled != by_default).any()), "which joints were labelled by a person"),
         "skeleton": (bool(keypoints.skeleton), "the skeleton"),
         "images": (bool(keypoints.images), "the names of the pictures"),

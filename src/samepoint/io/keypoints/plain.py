@@ -103,7 +103,7 @@ def _arrays(
         confidence[key] = as_confidence(number(cells.get("likelihood", ""), f"line {line}: likelihood"), known)
         visible[key] = known and _truth(cells.get("visible", ""), confidence[key] >= 0.5, f"line {line}: visible")
         labelled[key] = _truth(cells.get("labelled", ""), known, f"line {line}: labelled")
-        exact[key] = [cells["x"], cells["y"], cells.get("likelihood", "")]
+        exact[key] = [cells["x"], cells["y"], cells.get("likelihood")]
     if "labelled" not in columns:
         labelled |= (~np.isnan(xy[..., 0])).any(axis=2, keepdims=True)
     return [xy, confidence, visible, labelled], exact

@@ -63,7 +63,7 @@ def load(path: Path) -> Keypoints:
             x, y, score = (number(cell, f"line {line}: {node}.{part}") for cell, part in zip(cells, PARTS, strict=True))
             xy[f, i, k] = as_xy(x, y, OFFSET, f"line {line}: {node}")
             confidence[f, i, k] = as_confidence(score, not np.isnan(x))
-            exact[f, i, k] = cells
+            exact[f, i, k] = [None if place is None else row[place] for place in places]
     made = Keypoints(
         np.array(list(frames), np.int64),
         xy,
