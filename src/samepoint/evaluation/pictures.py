@@ -181,7 +181,7 @@ def _prediction(folder: Path, item: str, result: Result) -> Path:
 
 def _load(path: Path) -> Arrays:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a readable prediction ({error})") from None
