@@ -173,6 +173,17 @@ def test_results_of_one_name_have_folders_of_their_own(davis: Path, tmp_path: Pa
     assert read_image(drawn[0][1].path).shape[2] == 3
 
 
+@pytest.mark.parametrize("metric", ["PCK@0.1", "J&F"])
+def test_the_prediction_is_that_of_the_task_of_the_metric(davis: Path, metric: str) -> None:
+    for task, task_metric in (("joints", "PCK@0.1"), ("masks", "J&F")):
+        size = SIZE if task_metric == metric else (2, 2)  # the other task's would not fit
+        saved(davis / "r.predictions" / task / "cow.npz", labels=np.zeros((3, *size), np.uint8))
+    tasks = {"joints": {"name": "samepoint"}, "masks": {"name": "samepoint"}, "root": str(davis)}
+    changes = {"settings": tasks, "per_item": {"cow": {metric: 1.0}}, "predictions": "r.predictions"}
+    result = read_result(write(davis / "r.json", benchmark="davis-2016", **changes))
+    assert len(draw_results([result], davis / "pics", 3)) == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

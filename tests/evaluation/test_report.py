@@ -30,8 +30,6 @@ Protocol badja-pips, size 320 x 512, queries first, aggregation video, frame 0 n
 | base | samepoint | 320 x 512 | **65.1** | 12.3 | 118 MiB | 01234567 | 0.1.0 |
 | floor \\| 2 | fgvc | 320 x 512 | 20.0 | 7,200.0 | 2.0 GiB | - | 0.2.0 |
 
-Missing: bear: no frames
-
 Note on floor \\| 2, fgvc: random weights
 
 ### Table 2: badja-pips
@@ -42,8 +40,6 @@ Protocol badja-pips, size 320 x 512, queries first, aggregation video, frame 0 n
 | model | settings | input | PCK@0.2 | seconds | peak memory | weights | version |
 | --- | --- | --- | --: | --: | --: | --- | --- |
 | base | samepoint | 320 x 512 | 90.0 | 12.3 | 118 MiB | 01234567 | 0.1.0 |
-
-Missing: bear: no frames
 
 ### Published, not comparable: badja
 """
@@ -76,7 +72,7 @@ def test_a_small_report_as_markdown(tmp_path: Path) -> None:
     )
     text = write_text(build(found), "markdown")
     assert text[text.index("## badja") :].startswith(GOLDEN)
-    assert text.endswith("ours covers 2 of 7 items |\n")
+    assert text.endswith("ours covers 2 of 7 items |\n\nMissing: bear: no frames\n")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +134,7 @@ def test_less_is_better_where_it_is(tmp_path: Path) -> None:
     assert cells(table, "AJ") == ["3.0", "*5.0*"]
     assert cells(table, "MTE (px), lower is better") == ["*3.0*", "5.0"]
     assert "J_4" not in [column.name for column in table.columns]
-    assert "The scores at each threshold are left out here; --all-metrics shows them." in table.notes
+    assert "Scores of single thresholds and categories are left out here; --all-metrics shows them." in table.notes
     assert "J_4" in [column.name for column in tables(tmp_path, {"metrics": {"J_4": 1.0}}, all_metrics=True)[0].columns]
 
 
@@ -205,7 +201,18 @@ def test_each_item(tmp_path: Path) -> None:
 
 def test_a_benchmark_without_published_numbers_says_so(tmp_path: Path) -> None:
     (section,) = build(results(tmp_path, {"benchmark": "davis-2016"}))
-    assert section.notes == ("No published numbers are on record for davis-2016.",)
+    assert section.notes == ("Missing: bear: no frames", "No published numbers are on record for davis-2016.")
+
+
+def test_what_lacks_is_told_of_each_result_where_it_differs(tmp_path: Path) -> None:
+    (section,) = build(results(tmp_path, {"missing": ["a", "b", "c", "d", "e", "f", "g"]}, {"missing": []}))
+    assert section.notes == (f"Missing in {tmp_path / '0.json'}: a; b; c; d; e; and 2 more",)
+
+
+def test_scores_of_categories_are_small_print(tmp_path: Path) -> None:
+    metrics = {"PCK@0.1 pair": 50.0, "car(M) PCK@0.1 pair": 40.0}
+    table = tables(tmp_path, {"benchmark": "pf-willow", "metrics": metrics})[0]
+    assert [column.name for column in table.columns if "PCK" in column.name] == ["PCK@0.1 pair"]
 
 
 def test_every_published_number_appears_once_for_its_benchmark(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_what_evaluate_writes_is_read(tmp_path: Path) -> None:
 def test_what_another_protocol_says_of_itself_counts(tmp_path: Path) -> None:
     own = {"protocol": {"name": "tapvid-pooled", "aggregation": "point"}, "metrics": {"AJ": 1.0}, "per_item": {}}
     path = write(tmp_path / "a.json", benchmark="tapvid-davis", other_protocols={"tapvid-pooled": own})
-    assert read_result(path).scored[1].protocol["aggregation"] == "point"
+    assert read_result(path).scored[1].protocol == {"name": "tapvid-pooled", "aggregation": "point"}
 
 
 @pytest.mark.parametrize(

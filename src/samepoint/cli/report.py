@@ -20,7 +20,7 @@ def report(
     ] = None,
     per_item: Annotated[bool, typer.Option("--per-item", help="Also a table of each item's main score.")] = False,
     all_metrics: Annotated[
-        bool, typer.Option("--all-metrics", help="Also TAP-Vid's scores at each threshold.")
+        bool, typer.Option("--all-metrics", help="Also scores of single thresholds (TAP-Vid) and categories (pairs).")
     ] = False,
     pictures: Annotated[
         Path | None, typer.Option("--pictures", metavar="DIR", help="Draw the best and worst items into this folder.")

@@ -149,7 +149,7 @@ def _draw_result(result: Result, folder: Path, count: int) -> list[Picture]:
     pictures, failed = [], []
     for one in picks:
         try:
-            path = _prediction(place, one.item, result)
+            path = _prediction(place, one, result)
             drawn = draw(one.item, path, Path(root), result.benchmark, direction=direction)
         except InputError as error:
             failed.append(str(error))
@@ -166,16 +166,18 @@ def _draw_result(result: Result, folder: Path, count: int) -> list[Picture]:
     return pictures
 
 
-def _prediction(folder: Path, item: str, result: Result) -> Path:
-    """``<item>.npz`` in the folder, or in that of a task."""
-    checked_name(item, str(result.path))
+def _prediction(folder: Path, one: Pick, result: Result) -> Path:
+    """``<item>.npz`` in the folder, or in that of the task that the metric belongs to."""
+    item = checked_name(one.item, str(result.path))
+    masks = one.metric.startswith(("J", "F_"))
+    tasks = sorted((task for task in result.tasks if task), key=lambda task: (task == "masks") != masks)
     places = [
         folder / f"{item}.npz",
-        *(folder / checked_name(task, "a task") / f"{item}.npz" for task in result.tasks if task),
+        *(folder / checked_name(task, str(result.path)) / f"{item}.npz" for task in tasks),
     ]
     found = next((path for path in places if path.is_file()), None)
     if found is None:
-        raise InputError(f"there is no prediction {places[-1]}")
+        raise InputError(f"there is no prediction {places[min(1, len(places) - 1)]}")
     return found
 
 

@@ -22,8 +22,8 @@ from samepoint.evaluation.result_file import Result, Scored
 NOTHING = "-"
 LOWER_IS_BETTER = ("MTE", "J_decay", "F_decay")
 IN_PIXELS = ("MTE",)
-_SMALL_PRINT = re.compile(r"(delta|J)_\d+")  # TAP-Vid's scores at each threshold
-_MAIN = ("AJ", "J&F", "PCK@0.1 pair", "PCK@0.1 point", "PCK@0.1", "PCK@0.2", "delta_3px", "J_mean")
+_SMALL_PRINT = re.compile(r"(delta|J)_\d+|.+ PCK@.*")  # of TAP-Vid's thresholds; of categories of pairs
+_MAIN = ("AJ", "PCK@0.1 pair", "PCK@0.1 point", "PCK@0.1", "PCK@0.2", "delta_3px", "J&F", "J_mean")
 _HEAD = ("name", "size", "query_mode", "aggregation", "frame_0")
 _NAMED_ITEMS, _NAMED_MISSING = 4, 5
 _UNTOLD = ("name", "root", "size")  # of the settings: shown in columns of their own, or not about the prediction
@@ -86,7 +86,7 @@ def build(
     Args:
         results: in the order in which they are to stand.
         per_item: also the main metric of each item.
-        all_metrics: also TAP-Vid's scores at each threshold.
+        all_metrics: also the scores of single thresholds (TAP-Vid) and categories (pairs).
         pictures: of best and worst items, and whose they are.
     """
     sections = []
@@ -100,9 +100,11 @@ def build(
         apart = [one for one in known if not any(one in group.published for group in members)]
         modes = dict.fromkeys(one.query_mode for one in apart)
         tables += [_apart([one for one in apart if one.query_mode == mode], members, mode) for mode in modes]
-        notes = () if known else (f"No published numbers are on record for {benchmark}.",)
+        notes = _missing([result for result in results if result.benchmark == benchmark])
+        if not known:
+            notes.append(f"No published numbers are on record for {benchmark}.")
         shown = tuple(picture for result, picture in pictures if result.benchmark == benchmark)
-        sections.append(Section(benchmark, tuple(tables), notes, shown))
+        sections.append(Section(benchmark, tuple(tables), tuple(notes), shown))
     return tuple(sections)
 
 
@@ -164,11 +166,11 @@ def _comparison(group: Group, all_metrics: bool) -> Table:
         ]
         method = f"{one.method} ({_year(one)}published, confidence {_confidence(one)})"
         rows.append((Cell(method), Cell(NOTHING), Cell(inputs[index]), *cells, *[Cell(NOTHING)] * 4))
-    notes = [*_missing(group), *_remarks(group), *_settings(group)]
+    notes = [*_remarks(group), *_settings(group)]
     if len(set(inputs)) > 1:
         notes.append("Input sizes differ, see the column; the best value is marked among rows of one input size.")
     if len(shown) < len(names):
-        notes.append("The scores at each threshold are left out here; --all-metrics shows them.")
+        notes.append("Scores of single thresholds and categories are left out here; --all-metrics shows them.")
     return Table(group.title, (_facts(group),), tuple(columns), tuple(rows), tuple(notes))
 
 
@@ -268,10 +270,16 @@ def _digest(names: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:8]
 
 
-def _missing(group: Group) -> list[str]:
-    lines = list(dict.fromkeys(line for row in group.rows for line in row.result.missing))
-    more = f"; and {len(lines) - _NAMED_MISSING:,} more" if len(lines) > _NAMED_MISSING else ""
-    return [f"Missing: {'; '.join(lines[:_NAMED_MISSING])}{more}"] if lines else []
+def _missing(results: Sequence[Result]) -> list[str]:
+    """What lacks of the set, with the file that says so where not all of them say the same."""
+    said = [(result.path, result.missing) for result in results if result.missing]
+    same = len({lines for _, lines in said}) == 1 and len(said) == len(results)
+    told = []
+    for path, lines in said[:1] if same else said:
+        more = f"; and {len(lines) - _NAMED_MISSING:,} more" if len(lines) > _NAMED_MISSING else ""
+        whose = "" if same else f" in {path}"
+        told.append(f"Missing{whose}: {'; '.join(lines[:_NAMED_MISSING])}{more}")
+    return told
 
 
 def _remarks(group: Group) -> list[str]:

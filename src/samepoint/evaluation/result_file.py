@@ -192,7 +192,7 @@ class _Reader:
         )
 
     def others(self, main: Mapping[str, Any]) -> list[Scored]:
-        """The other protocols; what one does not say of itself is as in the main one, or known from its name."""
+        """The other protocols. One that says nothing of itself is as the main one, but for what its name tells."""
         others = self.content.get("other_protocols", {})
         if not isinstance(others, dict):
             raise self.wrong("other_protocols", others, "an object")
@@ -205,7 +205,7 @@ class _Reader:
             if not isinstance(own, dict):
                 raise self.wrong(f"protocol of {place}", own, "an object")
             shared = {key: value for key, value in main.items() if key not in ("aggregation", "frame_0", "notes")}
-            protocol = self.protocol(place, {**shared, **_facts(name), **own, "name": name})
+            protocol = self.protocol(place, {**(own or {**shared, **_facts(name)}), "name": name})
             found.append(Scored(protocol, self.metrics(place, entry["metrics"]), self.items(place, entry)))
         return found
 
