@@ -153,6 +153,18 @@ def test_new_frames_join_what_was_read(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "coco.json").read_text())["annotations"][:2] == COCO["annotations"]
 
 
+def test_a_moved_interpolation_becomes_a_keyframe(tmp_path: Path) -> None:
+    """Else CVAT would pass over it."""
+    path = write(tmp_path, "cvat.xml")
+    keypoints = Keypoints.load(path)
+    xy = keypoints.xy.copy()
+    xy[1, 0, 0] = 11.5, 21
+    assert "labelled by a person" in " ".join(save(replace(keypoints, xy=xy), path))
+    found = Keypoints.load(path)
+    np.testing.assert_array_equal(found.xy, xy)
+    assert found.labelled[:, 0, 0].all()
+
+
 def test_what_is_lost_is_said(tmp_path: Path) -> None:
     plain = Keypoints.load(write(tmp_path, "plain.csv"))
     said = " ".join(save(plain, tmp_path / "a.json"))

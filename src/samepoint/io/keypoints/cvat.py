@@ -20,7 +20,7 @@ from typing import IO
 import numpy as np
 
 from samepoint.errors import InputError
-from samepoint.io.keypoints.exact import as_xy, losses, number, shortest, whole, with_source, written
+from samepoint.io.keypoints.exact import as_xy, exact_values, losses, number, shortest, whole, with_source, written
 from samepoint.structures import Keypoints
 
 FORMAT = "cvat"
@@ -180,6 +180,9 @@ def _size(root: ET.Element) -> tuple[int, int] | None:
 def save(keypoints: Keypoints, file: IO[bytes]) -> list[str]:
     source = keypoints.source
     lost = losses(keypoints, ("visible", "labelled"))
+    changed = exact_values(keypoints, FORMAT)[..., 0] == np.array(None)
+    if (keypoints.known & ~keypoints.labelled & changed).any():
+        lost.append("which joints were labelled by a person (it passes over all but keyframes)")
     if source is not None and source.format == FORMAT:
         root = _changed(keypoints, source.head)
         lost = [what for what in lost if "individuals" not in what]
@@ -202,7 +205,7 @@ def _changed(keypoints: Keypoints, head: _Head) -> ET.Element:
     """The document that was read, with what has changed since."""
     root = copy.deepcopy(head.root)
     elements, tracks = list(root.iter()), root.findall("track")
-    values = written(keypoints, FORMAT, 0.0)
+    values, exact = written(keypoints, FORMAT, 0.0), exact_values(keypoints, FORMAT)
     row_of = {int(row): f for f, row in enumerate(keypoints.origin) if row >= 0}
     owner: dict[tuple[int, int], tuple[int, int, int]] = {}
     for (r, i, k), (track, element, point) in head.places.items():
@@ -210,16 +213,17 @@ def _changed(keypoints: Keypoints, head: _Head) -> ET.Element:
         if r in row_of:
             same = keypoints.visible[row_of[r], i, k] == head.visible[r, i, k]
             same &= keypoints.labelled[row_of[r], i, k] == head.labelled[r, i, k]
+            same &= exact[row_of[r], i, k, 0] is not None
             _set(elements[element], point, keypoints, values, (row_of[r], i, k), bool(same))
     held = {(row_of[r], i, k) for r, i, k in head.places if r in row_of}
+    holders = [{child.get("frame", ""): child for child in track if "frame" in child.attrib} for track in tracks]
     for f, i, k in np.argwhere(keypoints.known).tolist():
         if (f, i, k) not in held and (i, k) in owner:
             track, element, point = owner[i, k]
-            _insert(tracks[track], elements[element], point, keypoints, values, (f, i, k))
-    for tag in tracks:
-        frames = [child for child in tag if "frame" in child.attrib]
+            _insert(holders[track], elements[element], point, keypoints, values, (f, i, k))
+    for tag, held_by in zip(tracks, holders, strict=True):
         rest = [child for child in tag if "frame" not in child.attrib]
-        tag[:] = rest + sorted(frames, key=lambda child: int(child.get("frame", "0")))
+        tag[:] = rest + sorted(held_by.values(), key=lambda child: int(child.get("frame", "0")))
     return root
 
 
@@ -236,20 +240,19 @@ def _set(element: ET.Element, point: int, keypoints: Keypoints, values: np.ndarr
 
 
 def _insert(
-    track: ET.Element, model: ET.Element, point: int, keypoints: Keypoints, values: np.ndarray, key: Joint
+    holders: dict[str, ET.Element], model: ET.Element, point: int, keypoints: Keypoints, values: np.ndarray, key: Joint
 ) -> None:
-    """A frame that the track did not have: points like those it has, all outside until they are set."""
+    """A frame that the track, given by its frames, did not have: points like its first, outside until they are set."""
     frame = str(int(keypoints.frame[key[0]]))
-    holder = next((child for child in track if child.get("frame") == frame), None)
+    holder = holders.get(frame)
     skeleton = model.get("frame") is None
     if holder is None:
-        first = next(child for child in track if child.get("frame") is not None)
-        holder = copy.deepcopy(first)
+        holder = copy.deepcopy(next(iter(holders.values())))
         holder.set("frame", frame)
         holder.set("keyframe", "1")
         for part in holder.findall("points") if skeleton else [holder]:
             part.set("outside", "1")
-        track.append(holder)
+        holders[frame] = holder
     found = holder
     if skeleton:
         found = next(part for part in holder.findall("points") if part.get("label") == model.get("label"))

@@ -109,17 +109,21 @@ def _frames(index: Sequence[tuple[str | int, ...]], row_names: Sequence[str]) ->
     plain = [len(key) == 1 and (isinstance(key[0], int) or key[0].strip().isdecimal()) for key in index]
     if all(plain):
         frames = [whole(str(key[0]), row_names[r]) for r, key in enumerate(index)]
-        for r, frame in enumerate(frames):
-            if frames.index(frame) != r:
-                raise InputError(f"{row_names[r]}: frame {frame} is there twice")
+        _all_differ([f"frame {frame}" for frame in frames], row_names)
         return np.array(frames, np.int64), ()
     if any(plain):
         raise InputError(f"{row_names[plain.index(True)]}: a number among names of pictures; expected one or the other")
     images = tuple("/".join(str(part) for part in key) for key in index)
-    for r, image in enumerate(images):
-        if images.index(image) != r:
-            raise InputError(f"{row_names[r]}: {image} is there twice")
+    _all_differ(images, row_names)
     return np.array([frame_of_name(image) for image in images], np.int64), images
+
+
+def _all_differ(keys: Sequence[str], row_names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for key, name in zip(keys, row_names, strict=True):
+        if key in seen:
+            raise InputError(f"{name}: {key} is there twice")
+        seen.add(key)
 
 
 def to_table(keypoints: Keypoints) -> tuple[Table, list[str]]:
