@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +15,14 @@ import torch
 from PIL import Image
 
 from samepoint.cli.main import main
+from samepoint.correspondence import Window
 from samepoint.io.masks import read_mask, write_mask
 from samepoint.structures import Masks, Video
-from samepoint.tracking import MASK_PROTOCOLS, mask_folder
+from samepoint.tracking import MASK_PROTOCOLS, MaskSettings, mask_folder
 from samepoint.tracking.mask_tracker import MaskTracker
 from tests.cli.conftest import FRAMES, SIZE
 from tests.shared import shared_path
+from tests.test_docs import ROOT, options
 from tests.tracking.test_tracker import Pixels
 
 STATE = ".segment-state.safetensors"
@@ -38,7 +42,7 @@ def pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that costs nothing, at twice the clip's own size."""
     monkeypatch.setattr("samepoint.models.weights.load_model", lambda name: Pixels())
     for name, settings in MASK_PROTOCOLS.items():
-        monkeypatch.setitem(MASK_PROTOCOLS, name, replace(settings, size=96))
+        monkeypatch.setitem(MASK_PROTOCOLS, name, replace(settings, size=96, window=Window.circle(3), topk=5))
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, frame: int, error: type[BaseException] = KeyboardInterrupt) -> None:
@@ -258,6 +262,20 @@ def test_a_file_may_have_an_at_in_its_name(clip: str, mask: Path, pixels: None) 
     assert main(["segment", clip, "--mask", "mask.png@2", "-o", "out"]) == 2  # the suffix is not known
     Path("mask.png@2").rename("a@2.png")
     assert main(["segment", clip, "--mask", "a@2.png", "-o", "out"]) == 0
+
+
+def test_the_guide_names_every_option_setting_and_protocol() -> None:
+    text = (ROOT / "docs" / "segment.md").read_text()
+    assert set(re.findall(r"(?<=`)--?[a-z-]+", "".join(re.findall(r"^\| `-.*? \|.*", text, re.MULTILINE)))) == options(
+        "segment"
+    )
+    for setting in dataclasses.fields(MaskSettings):
+        assert f"| `{setting.name}` |" in text
+    for name, settings in MASK_PROTOCOLS.items():
+        row = re.search(rf"^\| `{name}` \| (\d+) \| (\d+) \| [^|]* \| (\d+), ([\d.]+) \|", text, re.MULTILINE)
+        assert row is not None, name
+        said = (settings.strides, settings.context, settings.topk, settings.temperature)
+        assert ((int(row[1]),), int(row[2]), int(row[3]), float(row[4])) == said
 
 
 def test_a_real_clip_end_to_end(folder: Path, capsys) -> None:

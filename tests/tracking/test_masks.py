@@ -171,10 +171,11 @@ def test_memory_is_bounded_by_window_and_objects() -> None:
         stream.step(noise(t))
         stream.add(box(3, 9, 4, 12) + box(12, 18, 3, 8, label=2))  # again and again: no more anchors than objects
         stream.step(noise(t + 100))
-        counts.append(tensors())
+        if t in (3, 13):
+            counts.append(tensors())
         assert len(stream._method.anchors) <= 2
         assert len(stream._method.recent) <= PLAIN.context
-    assert counts[-1] <= counts[3]
+    assert counts[1] <= counts[0]
 
 
 def test_restored_from_its_state_it_goes_on_exactly() -> None:
