@@ -29,14 +29,24 @@ from benchmarks.clips import LabelledClip, rendered_clips, slow_clips
 from samepoint.datasets.badja import BadjaSequence, read_badja
 from samepoint.datasets.jhmdb import read_jhmdb
 from samepoint.errors import InputError
-from samepoint.evaluation.pck import PckScore, badja_counts, jhmdb_counts
-from samepoint.evaluation.tapvid import TapvidScore, tapvid_counts
+from samepoint.evaluation.metrics.pck import (
+    BADJA_ALPHAS,
+    BadjaProtocol,
+    JhmdbProtocol,
+    PckCounts,
+    PckScore,
+    badja_counts,
+    jhmdb_counts,
+)
+from samepoint.evaluation.metrics.tapvid import TapvidCounts, TapvidScore, tapvid_counts
 from samepoint.io.atomic import atomic_write, check_writable
 from samepoint.structures import Queries, Tracks
 
 Frames = NDArray[np.uint8]
 Tracker = Callable[[Frames, Queries], Tracks]
 Result = dict[str, Any]
+
+JHMDB_ALPHAS = (0.1, 0.2)
 
 UNBOUNDED: tuple[Tracker, ...] = (lucas_kanade, dis_flow)
 """Trackers that follow places outside the picture by themselves; see :func:`follow`."""
@@ -74,13 +84,13 @@ TRACKERS: dict[str, Tracker] = {
 
 def evaluate_badja(tracker: Tracker, root: str | Path, limit: int | None = None) -> Result:
     """BADJA's animals below ``root`` at 320x512, protocol ``badja-visible``."""
-    clock, score = Clock(tracker), PckScore()
+    clock, videos = Clock(tracker), dict[str, PckCounts]()
     for animal, frames, areas in _badja(Path(root))[:limit]:
         asked = np.flatnonzero(animal.visible[:, 0])
         truth = animal.protocol_xy()[asked]
         guess = follow(clock, frames, truth[:, 0])[:, animal.annotated]
-        score.add(animal.name, badja_counts(guess, truth, animal.visible[asked], areas, "badja-visible"))
-    return _result("badja-visible at 320x512", _pck({"": score}), clock.seconds)
+        videos[animal.name] = badja_counts(guess, truth, animal.visible[asked], areas, "badja-visible")
+    return _result("badja-visible at 320x512", _pck({"": ("badja-visible", videos)}), clock.seconds)
 
 
 def evaluate_jhmdb(tracker: Tracker, root: str | Path, limit: int | None = None) -> Result:
@@ -89,16 +99,17 @@ def evaluate_jhmdb(tracker: Tracker, root: str | Path, limit: int | None = None)
     Protocols ``jhmdb-dev`` (every joint, also where it is outside the picture) and, as ``inside ...``,
     ``jhmdb-dev-inside``.
     """
-    clock, every, inside = Clock(tracker), PckScore(), PckScore()
+    clock, every, inside = Clock(tracker), dict[str, PckCounts](), dict[str, PckCounts]()
     for clip in islice(read_jhmdb(Path(root) / "jhmdb" / "dev", with_joints=True), limit):
         if clip.joints_xy is None:
             continue
         frames = clip.frames()
         truth = clip.joints_xy[:, : len(frames)]
         guess = follow(clock, frames, truth[:, 0])
-        every.add(clip.name, jhmdb_counts(guess, truth, clip.size, "jhmdb-dev"))
-        inside.add(clip.name, jhmdb_counts(guess, truth, clip.size, "jhmdb-dev-inside"))
-    return _result("jhmdb-dev at 320x240", _pck({"": every, "inside ": inside}), clock.seconds)
+        every[clip.name] = jhmdb_counts(guess, truth, clip.size, "jhmdb-dev", JHMDB_ALPHAS)
+        inside[clip.name] = jhmdb_counts(guess, truth, clip.size, "jhmdb-dev-inside", JHMDB_ALPHAS)
+    scores = _pck({"": ("jhmdb-dev", every), "inside ": ("jhmdb-dev-inside", inside)})
+    return _result("jhmdb-dev at 320x240", scores, clock.seconds)
 
 
 def evaluate_clips(tracker: Tracker, clips: Iterable[LabelledClip], limit: int | None = None) -> Result:
@@ -106,16 +117,14 @@ def evaluate_clips(tracker: Tracker, clips: Iterable[LabelledClip], limit: int |
 
     ``... all visible`` are the scores of the same positions with every point called visible.
     """
-    clock, score, optimist = Clock(tracker), TapvidScore(), TapvidScore()
+    clock, scored, optimist = Clock(tracker), dict[str, TapvidCounts](), dict[str, TapvidCounts]()
     for clip in islice(clips, limit):
         tracks = clock(clip.frames, clip.queries)
         truth = (clip.queries.frame, clip.xy, ~clip.visible, tracks.xy)
-        score.add(clip.name, tapvid_counts(*truth, ~tracks.visible))
-        optimist.add(clip.name, tapvid_counts(*truth, np.zeros_like(clip.visible)))
-    per_item = {
-        name: counts.metrics() | _renamed(optimist.videos[name].metrics()) for name, counts in score.videos.items()
-    }
-    metrics = score.compute() | _renamed(optimist.compute())
+        scored[clip.name] = tapvid_counts(*truth, ~tracks.visible)
+        optimist[clip.name] = tapvid_counts(*truth, np.zeros_like(clip.visible))
+    per_item = {name: counts.metrics() | _renamed(optimist[name].metrics()) for name, counts in scored.items()}
+    metrics = _tapvid(scored) | _renamed(_tapvid(optimist))
     return _result("tapvid, first", (metrics, per_item), clock.seconds)
 
 
@@ -204,15 +213,26 @@ def _badja(root: Path) -> tuple[tuple[BadjaSequence, Frames, NDArray[np.int64]],
     return tuple((animal, animal.frames(), animal.masks().sum(axis=(1, 2))) for animal in read_badja(root))
 
 
-def _pck(scores: Mapping[str, PckScore]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+def _tapvid(videos: Mapping[str, TapvidCounts]) -> dict[str, float]:
+    score = TapvidScore()
+    for counts in videos.values():
+        score.update(counts)
+    return score.compute()
+
+
+def _pck(
+    scores: Mapping[str, tuple[BadjaProtocol | JhmdbProtocol, Mapping[str, PckCounts]]],
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     metrics: dict[str, float] = {}
     per_item: dict[str, dict[str, float]] = {}
-    for prefix, score in scores.items():
-        metrics |= {f"{prefix}PCK@{alpha:g}": value for alpha, value in score.compute().items()}
-        for name, counts in score.videos.items():
+    for prefix, (protocol, videos) in scores.items():
+        score = PckScore(protocol, BADJA_ALPHAS if protocol.startswith("badja") else JHMDB_ALPHAS)
+        for name, counts in videos.items():
+            score.update(counts)
             per_item.setdefault(name, {}).update(
                 {f"{prefix}PCK@{alpha:g}": value for alpha, value in counts.fractions().items()}
             )
+        metrics |= {f"{prefix}PCK@{alpha:g}": value for alpha, value in score.compute().items()}
     return metrics, per_item
 
 

@@ -144,8 +144,9 @@ def measure(job: Result) -> Result:
     return work[job["part"]](**arguments)
 
 
-def in_process(job: Result, threads: int) -> Result:
-    command = [sys.executable, __file__, "--threads", str(threads), "--measure", json.dumps(job)]
+def in_process(job: Result, threads: int, script: str = __file__) -> Result:
+    """What ``script`` prints when it measures a job in a process of its own."""
+    command = [sys.executable, script, "--threads", str(threads), "--measure", json.dumps(job)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))

@@ -5,20 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from samepoint.errors import InputError
-from samepoint.structures import Queries, Tracks, Video
+from samepoint.structures import Keypoints, Masks, Queries, Tracks, Video
 
 if TYPE_CHECKING:
     from samepoint.models.weights import load_model
-    from samepoint.tracking import PointTracker, track
+    from samepoint.tracking import MaskTracker, PointTracker, propagate_keypoints, segment, suggest_frames, track
 
 __version__ = "0.1.0"
 
-__all__ = ["InputError", "PointTracker", "Queries", "Tracks", "Video", "load_model", "track"]
+__all__ = [
+    "InputError",
+    "Keypoints",
+    "MaskTracker",
+    "Masks",
+    "PointTracker",
+    "Queries",
+    "Tracks",
+    "Video",
+    "load_model",
+    "propagate_keypoints",
+    "segment",
+    "suggest_frames",
+    "track",
+]
 
 
 def __getattr__(name: str) -> object:
     # PyTorch takes seconds to import: only those who track pay for it.
-    if name in ("PointTracker", "track"):
+    if name in ("MaskTracker", "PointTracker", "propagate_keypoints", "segment", "suggest_frames", "track"):
         from samepoint import tracking
 
         return getattr(tracking, name)

@@ -1,9 +1,10 @@
-"""Settings of a whole process: for programs (the command line, benchmarks), never for the library itself."""
+"""What concerns a whole process: for programs (the command line, benchmarks), never for the library itself."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from pathlib import Path
 
 
 def keep_freed_memory() -> bool:
@@ -24,3 +25,16 @@ def keep_freed_memory() -> bool:
     never_map, never_trim, grow_by = (-4, 0), (-1, -1), (-2, 64 << 20)  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
     taken = [mallopt(*setting) for setting in (never_map, never_trim, grow_by)]
     return taken == [1, 1, 1]
+
+
+def peak_memory() -> int | None:
+    """The most bytes of this process that were resident at once; None where the system does not tell."""
+    try:
+        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError):
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

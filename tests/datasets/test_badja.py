@@ -6,9 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from samepoint.datasets.badja import JOINTS, read_badja
+from samepoint.datasets.badja import EXPECTED, JOINTS, check, names, read_badja, sequences
 from samepoint.errors import InputError
 from tests.shared import shared_path
 
@@ -71,7 +73,29 @@ def test_missing_pieces_are_named(root):
         list(read_badja(root))
 
 
-@pytest.mark.parametrize("text", ["[]", "{", "[{}]", '[{"image_path": "1.jpg", "joints": [], "visibility": []}]'])
+def changed(**values):
+    return json.dumps([entry(3, 0, 0, True) | values])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{",
+        "[{}]",
+        '[{"image_path": "1.jpg", "joints": [], "visibility": []}]',
+        changed(image_path="../00003.jpg"),
+        changed(image_path="cow.jpg"),
+        changed(image_path=3),
+        changed(joints=[[1, 2]] * 36),
+        changed(joints=[[1, "2"]] * 37),
+        changed(joints=[[1, float("nan")]] * 37),
+        changed(joints=[[1, 2, 3]] * 37),
+        changed(visibility=["false"] * 37),
+        json.dumps([entry(5, 0, 0, True), entry(3, 0, 0, True)]),
+        "[" * 100_000,
+    ],
+)
 def test_broken_annotation_is_named(root, text):
     (root / "badja/joint_annotations/cow.json").write_text(text)
     with pytest.raises(InputError, match=r"cow\.json"):
@@ -81,7 +105,7 @@ def test_broken_annotation_is_named(root, text):
 def test_broken_picture_is_named(root):
     (cow,) = read_badja(root)
     cow.frame_paths[1].write_bytes(b"not a picture")
-    with pytest.raises(InputError, match=r"00004\.jpg: cannot be read"):
+    with pytest.raises(InputError, match=r"00004\.jpg: not a picture"):
         cow.frames()
 
 
@@ -108,3 +132,122 @@ def test_real_counts():
         "horsejump-high": (10, 50, 169, 151, 12),
         "horsejump-low": (12, 58, 210, 191, 1),
     }
+
+
+PICTURE, MASK = "JPEGImages/Full-Resolution", "Annotations/Full-Resolution"
+
+
+@pytest.fixture
+def official(tmp_path):
+    """The official folder: a bear in Full-Resolution, a camel in 480p, a tiger among the extra videos, a lost dog."""
+    (tmp_path / "joint_annotations").mkdir()
+    note("bear", tmp_path, [entry(2, 1079, 1919, True), entry(4, 0, 0, False)])
+    draw(tmp_path / "DAVIS" / PICTURE / "bear", ".jpg", range(2, 5), (1920, 1080))
+    draw(tmp_path / "DAVIS" / MASK / "bear", ".png", (2, 4), (1920, 1080))
+    note("camel", tmp_path, [entry(0, 1079, 959, True)])
+    draw(tmp_path / "DAVIS/JPEGImages/480p/camel", ".jpg", [0], (854, 480))
+    draw(tmp_path / "DAVIS/Annotations/480p/camel", ".png", [0], (854, 480))
+    note("dog", tmp_path, [entry(0, 0, 0, True)])
+    paths = [
+        {"image_path": f"extra_videos/tiger/rgb_{t}.png", "segmentation_path": f"extra_videos/tiger_masks/{t}.png"}
+        for t in (8, 12)
+    ]
+    note("tiger", tmp_path, [entry(0, 9, 19, True) | path for path in paths])
+    return tmp_path
+
+
+def note(name, root, entries):
+    (root / "joint_annotations" / f"{name}.json").write_text(json.dumps(entries))
+
+
+def draw(folder, suffix, numbers, size, stem="{:05d}"):
+    folder.mkdir(parents=True, exist_ok=True)
+    for t in numbers:
+        Image.new("L" if suffix == ".png" else "RGB", size).save(folder / f"{stem.format(t)}{suffix}")
+
+
+def test_official_layout(official):
+    assert names(official) == names(official, extra=True) == ("bear", "camel")
+    bear, camel = sequences(official)
+    assert (bear.name, len(bear.frame_paths), bear.size, bear.extra) == ("bear", 3, (1080, 1920), False)
+    np.testing.assert_array_equal(bear.annotated, [0, 2])
+    np.testing.assert_array_equal(bear.joints_xy[0], [[1919.5, 1079.5], [0.5, 0.5]])
+    np.testing.assert_allclose(camel.joints_xy[0, 0], [959.5 * 854 / 1920, 1079.5 * 480 / 1080], rtol=1e-6)
+    assert [animal.name for animal in sequences(official, only={"camel"})] == ["camel"]
+    with pytest.raises(InputError, match="no animal 'dog' with frames and masks; there are bear, camel"):
+        sequences(official, only=["dog"])
+
+
+def test_extra_videos_are_no_part_of_the_published_figures(official):
+    folder = official / "extra_videos"
+    for t in (8, 9, 10, 12, 20):  # with a hole, in natural order, and one after the last annotation
+        draw(folder / "tiger", ".png", [t], (40, 20), "rgb_{}")
+    draw(folder / "tiger_masks", ".png", (8, 12), (40, 20), "{}")
+    assert names(official) == ("bear", "camel")
+    assert names(official, extra=True) == ("bear", "camel", "tiger")
+    tiger = sequences(official, extra=True)[2]
+    assert [path.name for path in tiger.frame_paths] == ["rgb_8.png", "rgb_9.png", "rgb_10.png", "rgb_12.png"]
+    np.testing.assert_array_equal(tiger.annotated, [0, 3])
+    np.testing.assert_array_equal(tiger.joints_xy[0, 0], [19.5, 9.5])  # placed at the video's own size
+    np.testing.assert_allclose(tiger.protocol_xy((40, 80))[0, 0], [38, 18])
+    assert tiger.masks().shape == (2, 320, 512)
+
+
+def test_check_says_what_lacks(official, root):
+    answer = check(official)
+    assert (answer.name, answer.root, answer.found) == ("badja", official, 2)
+    lacking = "\n".join(answer.missing)
+    for name in EXPECTED.keys() - {"bear", "camel", "dog"}:
+        assert f"{name}.json; get joint_annotations/ from github.com/benjiebob/BADJA" in lacking
+    assert "dog: no JPEGImages folder" in lacking
+    assert "DAVIS-2017-trainval-Full-Resolution.zip" in lacking
+    assert len(answer.missing) == 5
+    assert "bear: (2, 1) annotated frames and visible joints, published (17, 300)" in answer.notes
+    assert "frames of bear 1920x1080, camel 854x480; the joints were placed at 1920x1080" in answer.notes
+    assert any(note.startswith("tiger: an extra video that is not here") for note in answer.notes)
+    nothing = check(root / "davis")
+    assert nothing.found == 0
+    assert "joint_annotations" in nothing.missing[0]
+
+
+@pytest.mark.parametrize("parts", [("data",), ("data", "badja")])
+def test_real_layout_from_either_folder(parts):
+    shared_path("data", "badja")
+    root = shared_path(*parts)
+    assert names(root) == ("camel", "horsejump-high", "horsejump-low")
+    answer = check(root)
+    assert (answer.found, len(answer.missing)) == (3, 4)
+    assert not [note for note in answer.notes if "published (" in note]  # the counts are those of table 4.1
+
+
+SCRAPS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["", "00001.jpg", "extra_videos/a/1.png"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([*entry(0, 0, 0, True)]), inner),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(key=st.sampled_from([*entry(0, 0, 0, True)]), value=SCRAPS, whole=st.booleans())
+def test_any_json_is_used_or_named(tmp_path_factory, key, value, whole):
+    root = tmp_path_factory.mktemp("badja")
+    (root / "joint_annotations").mkdir()
+    path = root / "joint_annotations" / "cow.json"
+    path.write_text(json.dumps(value if whole else [entry(3, 0, 0, True) | {key: value}]))
+    with pytest.raises(InputError, match=r"cow\b"):
+        list(read_badja(root))  # there are no frames, so that an annotation that can be used fails at these
+    assert check(root).found == 0
+
+
+@settings(deadline=None, max_examples=40)
+@given(data=st.binary(max_size=40))
+def test_any_bytes_are_named(tmp_path_factory, data):
+    root = tmp_path_factory.mktemp("badja")
+    (root / "joint_annotations").mkdir()
+    (root / "joint_annotations" / "cow.json").write_bytes(data)
+    with pytest.raises(InputError, match=r"cow\.json"):
+        list(read_badja(root))

@@ -33,3 +33,39 @@ def slow_metrics(query_frame, gt_xy, gt_occluded, pred_xy, pred_occluded, mode):
     scores["delta_avg"] = sum(scores[f"delta_{d}"] for d in (1, 2, 4, 8, 16)) / 5
     scores["AJ"] = sum(scores[f"J_{d}"] for d in (1, 2, 4, 8, 16)) / 5
     return scores
+
+
+def slow_track_metrics(query_frame, gt_xy, gt_occluded, pred_xy, pred_occluded):
+    """The variant ``tapvid-track`` of one video: each track over all frames but the query's, then the mean."""
+    rows = [
+        slow_metrics([q], [x], [o], [p], [s], "strided")
+        for q, x, o, p, s in zip(query_frame, gt_xy, gt_occluded, pred_xy, pred_occluded, strict=True)
+    ]
+    scores = {}
+    for name in slow_metrics([], [], [], [], [], "strided"):
+        known = [row[name] for row in rows if not math.isnan(row[name])]
+        scores[name] = sum(known) / len(known) if known else math.nan
+    return scores
+
+
+def slow_trajectories(query_frame, gt_xy, gt_occluded, pred_xy, mode):
+    """(survival, MTE) of one video, NaN where nothing is counted."""
+    lasting, medians = [], []
+    for n, query in enumerate(query_frame):
+        frames = len(gt_occluded[n])
+        ways = [range(query + 1, frames)] + ([range(query - 1, -1, -1)] if mode == "strided" else [])
+        survived, errors = 0, []
+        for way in ways:
+            failed = False
+            for t in way:
+                error = math.dist(pred_xy[n][t], gt_xy[n][t])
+                if not gt_occluded[n][t]:
+                    errors.append(error)
+                    failed = failed or error > 50
+                survived += not failed
+        if any(len(way) for way in ways):
+            lasting.append(survived / sum(len(way) for way in ways))
+        if errors:
+            errors.sort()
+            medians.append((errors[(len(errors) - 1) // 2] + errors[len(errors) // 2]) / 2)
+    return tuple(sum(values) / len(values) if values else math.nan for values in (lasting, medians))

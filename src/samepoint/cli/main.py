@@ -14,7 +14,7 @@ from typing import Annotated, TextIO
 import typer
 
 import samepoint
-from samepoint.cli import demo, track, train, weights
+from samepoint.cli import datasets, demo, evaluate, keypoints, report, segment, track, train, weights
 from samepoint.errors import InputError
 from samepoint.process import keep_freed_memory
 
@@ -30,9 +30,14 @@ app = typer.Typer(
     help="Find the same point through every frame of a video.",
 )
 app.command("track")(track.track)
+app.command("segment")(segment.segment)
+app.command("keypoints")(keypoints.keypoints)
 app.command("demo")(demo.demo)
+app.command("evaluate")(evaluate.evaluate)
+app.command("report")(report.report)
 app.add_typer(train.app, name="train")
 app.add_typer(weights.app, name="weights")
+app.add_typer(datasets.app, name="datasets")
 
 
 def _version(wanted: bool) -> None:
@@ -87,9 +92,11 @@ def _reason(error: OSError) -> str:
 
 
 def _usage(message: str, arguments: Sequence[str]) -> str:
-    words = []
+    words: list[str] = []
+    command: object = typer.main.get_command(app)
     for word in arguments:
-        if word.startswith("-") or word not in ("track", "demo", "train", "features", "weights", "list"):
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
             break
         words.append(word)
     return f"{message.strip().rstrip('.')} (see: {' '.join(['samepoint', *words, '--help'])})"

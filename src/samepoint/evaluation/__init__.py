@@ -1,1 +1,1 @@
-"""Metrics: one file a family, each a pure function beside a small accumulator of counts."""
+"""Measuring: metrics by family in ``metrics``."""

@@ -40,7 +40,8 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """The picture as Pillow has it, decoded within the block. Raises InputError where it cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd EXIF and metadata, which do not concern the pixels
@@ -58,7 +59,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 def image_size(path: str | Path) -> tuple[int, int]:
     """(H, W) as displayed, EXIF rotation applied, from the header alone."""
-    with _opened(Path(path)) as image:
+    with open_image(Path(path)) as image:
         width, height = image.size
         return (width, height) if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8) else (height, width)
 
@@ -68,7 +69,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Raises InputError where there is no readable picture.
     """
-    with _opened(Path(path)) as image:
+    with open_image(Path(path)) as image:
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith("I"):
             deep = np.asarray(upright).clip(0, 65535)

@@ -6,6 +6,7 @@ So arrays are first read into the plain objects below, then built from checked p
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
 import re
@@ -145,3 +146,11 @@ def load_pickle(path: str | Path) -> Any:
         raise InputError(f"{path}: no such file") from None
     except Exception as error:  # a damaged pickle raises whatever its opcodes run into
         raise InputError(f"{path}: not a pickle of plain arrays ({error})") from None
+
+
+def parse_pickle(data: bytes) -> Any:
+    """As ``load_pickle``, of bytes that lie inside another file. Raises InputError, which names no file."""
+    try:
+        return _plain(_Restricted(io.BytesIO(data)).load())
+    except Exception as error:  # a damaged pickle raises whatever its opcodes run into
+        raise InputError(f"not a pickle of plain content ({error})") from None

@@ -1,16 +1,28 @@
-"""Following points through videos: ``track`` for a whole one, ``PointTracker`` frame by frame."""
+"""Following points, masks and keypoints: a whole video in one call, or frame by frame."""
 
+from samepoint.tracking.keypoints import Suggestion, propagate_keypoints, suggest_frames
+from samepoint.tracking.mask_tracker import MaskTracker
+from samepoint.tracking.masks import segment
 from samepoint.tracking.points import track
 from samepoint.tracking.propagated import PropagatedPoints, PropagationSettings
+from samepoint.tracking.propagated_masks import MASK_PROTOCOLS, MaskSettings, PropagatedMasks
 from samepoint.tracking.refined import RefinedPoints, RefineSettings
 from samepoint.tracking.tracker import PointTracker, TrackState
 
 __all__ = [
+    "MASK_PROTOCOLS",
+    "MaskSettings",
+    "MaskTracker",
     "PointTracker",
+    "PropagatedMasks",
     "PropagatedPoints",
     "PropagationSettings",
     "RefineSettings",
     "RefinedPoints",
+    "Suggestion",
     "TrackState",
+    "propagate_keypoints",
+    "segment",
+    "suggest_frames",
     "track",
 ]

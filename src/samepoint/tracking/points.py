@@ -10,10 +10,9 @@ import torch
 from torch import nn
 
 from ..errors import InputError
-from ..models.network import PointNetwork
 from ..models.weights import load_model
 from ..structures import Queries, Tracks, Video
-from .tracker import PointTracker
+from .tracker import Method, PointTracker
 
 Progress = Callable[[int, "int | None"], None]
 
@@ -22,7 +21,8 @@ def track(
     video: Video | np.ndarray | str | Path | int,
     queries: Queries,
     *,
-    model: PointNetwork | str | Path = "samepoint-base",
+    model: nn.Module | str | Path = "samepoint-base",
+    method: Callable[[nn.Module], Method] | None = None,
     backward: bool = False,
     short_side: int | None = 480,
     device: torch.device | str | None = None,
@@ -35,6 +35,8 @@ def track(
         video: a file, a folder of pictures, uint8 frames (T, H, W, 3), a camera index, a URL, or a ``Video``.
         queries: N points, each in its own frame.
         model: a network, a name in the table of weights, or a weight file.
+        method: makes, for the network, what carries points from frame to frame, such as ``PropagatedPoints``; by
+            default ``RefinedPoints``, which needs a network of ours.
         backward: also follow each point back from its frame to the first; else positions before the query are NaN.
         short_side: working resolution; larger finds finer detail and takes longer; None keeps the video's own.
         device: ``"cpu"``, ``"cuda"``, ...; the model's by default.
@@ -56,7 +58,8 @@ def track(
     network = model if isinstance(model, nn.Module) else load_model(model)
 
     def tracker() -> PointTracker:
-        return PointTracker(network, short_side=short_side, device=device, dtype=dtype)
+        own = None if method is None else method(network)
+        return PointTracker(network, method=own, short_side=short_side, device=device, dtype=dtype)
 
     known = None if clip.is_live else len(clip)
     if known is not None:

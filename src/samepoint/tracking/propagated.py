@@ -22,25 +22,29 @@ class PropagationSettings:
     Attributes:
         context: previous frames in memory, beside the query frame.
         window: key cells that a query cell may take labels from.
+        first_window: the same in the query frame, where it differs.
         topk: key cells that it does take them from, over all key frames jointly.
         temperature: of the softmax over them.
         sigma: of a query's Gaussian label, in pixels at the working resolution.
         level: which of the network's maps is used; -1 is the finest.
         near: only cells within this many cells of a point's last place are computed, the rest counts as empty; None
             computes all of them, as published. For few points much faster.
-        read_out: ``"peak"`` (sub-cell, unbiased) or ``"published"`` (upsampled, mean of the five largest pixels, half a
-            pixel off).
+        read_out: ``"peak"`` (sub-cell, unbiased) or ``"published"`` (upsampled, mean of the largest pixels, half a pixel
+            off).
+        read_count: how many pixels those are.
         dtype: precision of the affinity; float32 is exact.
     """
 
     context: int = 5
     window: Window = field(default_factory=lambda: Window.circle(15))
+    first_window: Window | None = None
     topk: int = 10
     temperature: float = 0.07
     sigma: float = 6.0
     level: int = -1
     near: float | None = None
     read_out: Literal["peak", "published"] = "peak"
+    read_count: int = 5
     dtype: torch.dtype = torch.float32
 
 
@@ -102,7 +106,7 @@ class PropagatedPoints:
             return self.lattice.to_pixels(cells), height
         scale = self.lattice.stride
         full = F.interpolate(labels[None], scale_factor=scale, mode="bilinear", align_corners=False)[0]
-        return read_peak_published(full) + 0.5, height
+        return read_peak_published(full, self.settings.read_count) + 0.5, height
 
     def _propagate(self, group: _Group, features: Tensor) -> Tensor:
         settings = self.settings
@@ -111,7 +115,7 @@ class PropagatedPoints:
         found = affinity(
             features,
             [frame[0] for frame in frames],
-            settings.window,
+            [settings.first_window or settings.window, *[settings.window] * len(group.recent)],
             settings.topk,
             settings.temperature,
             query_cells=cells,

@@ -1,0 +1,87 @@
+"""``samepoint evaluate``: a benchmark's official figures for a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from samepoint.cli.console import progress
+from samepoint.errors import InputError
+
+
+def evaluate(
+    benchmark: Annotated[
+        str, typer.Argument(metavar="BENCHMARK", help="Such as badja, jhmdb, davis-2016, tapvid-davis or pf-willow.")
+    ],
+    root: Annotated[Path, typer.Option("--root", metavar="DIR", help="The data set's own folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="RESULT.json", help="Where the result goes.")],
+    model: Annotated[
+        str, typer.Option("--model", metavar="MODEL", help="A name from 'samepoint weights list' or a weight file.")
+    ] = "samepoint-base",
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--protocol",
+            metavar="NAME",
+            help="Published settings (fgvc, crw, spa-then-temp), or the scoring protocol to report first. Repeatable.",
+        ),
+    ] = None,
+    query_mode: Annotated[
+        str, typer.Option("--query-mode", metavar="MODE", help="TAP-Vid: first or strided.")
+    ] = "first",
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="TASK", help="JHMDB: joints or masks only [both].")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="Only the first N items.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace predictions that were made with other settings.")
+    ] = False,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", metavar="DEVICE", help="Where to compute: cpu, cuda, cuda:1 ... [the model's own]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Predict a benchmark's items, then score them by its official metrics.
+
+    Predictions are kept beside the result, one file an item: an interrupted run goes on where it stopped, and scoring
+    again needs no model. Under 'accelerate launch' the items are shared among the processes.
+    """
+    if output.suffix.lower() != ".json":
+        raise InputError(f"{output}: unknown suffix {output.suffix!r}, expected .json")
+    from samepoint.evaluation.benchmarks import Asked, Model
+    from samepoint.evaluation.evaluate import evaluate as run
+    from samepoint.evaluation.names import split_protocols
+
+    settings, scoring = split_protocols(benchmark, protocol or [])
+    asked = Asked(root, Model(model, device), settings, scoring, query_mode, task)
+    with progress("predicting") as advance:
+        result = run(benchmark, asked, output, limit=limit, overwrite=overwrite, progress=advance)
+    if result is None:
+        return
+    print(json.dumps(result, allow_nan=False) if as_json else table(result, output))
+
+
+def table(result: dict[str, Any], output: Path) -> str:
+    """What the command says when it is done."""
+    facts = result["protocol"]
+    size = "x".join(map(str, facts["size"])) if facts["size"] else "the items' own size"
+    lines = [
+        f"{result['benchmark']}: {result['found']} items, model {result['model']['name']}",
+        f"protocol {facts['name']}: scored at {size}, queries {facts['query_mode']}, mean over {facts['aggregation']}; "
+        f"settings {facts['settings']}",
+    ]
+    lines += [f"  {name:<16}{_number(value):>8}" for name, value in result["metrics"].items()]
+    for name, other in result["other_protocols"].items():
+        scores = ", ".join(f"{key} {_number(value)}" for key, value in list(other["metrics"].items())[:3])
+        lines.append(f"  by {name}: {scores}")
+    lines += [f"missing: {text}" for text in result["missing"]]
+    lines.append(f"wrote {output} and {result['predictions']}/ ({result['seconds']:.1f} s of prediction)")
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

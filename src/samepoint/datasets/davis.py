@@ -1,0 +1,241 @@
+"""DAVIS: videos with object masks, 2016 (Perazzi et al., CVPR 2016) and 2017 (Pont-Tuset et al., arXiv 1704.00675).
+
+    JPEGImages/<resolution>/<sequence>/00000.jpg    Annotations/<resolution>/<sequence>/00000.png
+    ImageSets/2017/val.txt (2017: a name a line)    ImageSets/480p/val.txt (2016: a picture and a mask a line)
+
+2017 stores object numbers in palette PNGs, 255 where nothing is said; 2016 one object, 8-bit grey 0 or 255. Without a
+list every sequence found is used, sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samepoint.datasets.check import Check, listed, some
+from samepoint.datasets.frames import Filter, checked_name, folder_of, numbered, read_frames, read_stored
+from samepoint.errors import InputError
+from samepoint.io.images import image_size, list_images
+from samepoint.structures import Video
+
+Benchmark = Literal["davis-2016", "davis-2017"]
+
+VOID = 255
+"""Label of pixels about which 2017 says nothing."""
+
+EXPECTED = {"davis-2016": (20, 1376), "davis-2017": (30, 1999)}
+"""Sequences and frames of the official ``val`` lists."""
+
+RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
+"""Folders of the official archives; 1080p is 2016's word for the full one."""
+
+_LISTS = {
+    "davis-2016": ("ImageSets/{resolution}/{split}.txt", "ImageSets/2016/{split}.txt"),
+    "davis-2017": ("ImageSets/2017/{split}.txt",),
+}
+_WHERE = {
+    "davis-2016": "davischallenge.org, DAVIS 2016, 'Download DAVIS' (DAVIS-data.zip)",
+    "davis-2017": "davischallenge.org, DAVIS 2017, TrainVal, 'Images and Annotations' "
+    "(DAVIS-2017-trainval-480p.zip or DAVIS-2017-trainval-Full-Resolution.zip)",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class DavisSequence:
+    """One sequence; pictures are read when asked for."""
+
+    name: str
+    benchmark: Benchmark
+    frame_paths: tuple[Path, ...]
+    """T pictures."""
+    mask_paths: tuple[Path, ...]
+    """T masks."""
+
+    def __len__(self) -> int:
+        return len(self.frame_paths)
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the frames, from the header of the first."""
+        return image_size(self.frame_paths[0])
+
+    @property
+    def video(self) -> Video:
+        """The frames one after the other."""
+        return Video(self.frame_paths[0].parent)
+
+    def frames(self, size: tuple[int, int] | None = None, method: Filter = "bilinear") -> NDArray[np.uint8]:
+        """All frames, uint8 RGB (T, H, W, 3), resized unless ``size`` is None. Raises InputError as the pictures do."""
+        return read_frames(self.frame_paths, size, method)
+
+    def mask(self, index: int) -> NDArray[np.uint8]:
+        """Labels (H, W) of one frame: 0 background, 1 to K objects, 255 void; of 2016 the labels 0 and 1 alone.
+
+        Raises:
+            InputError: the mask cannot be read, is of another size than the frames, or holds what is not a mask of
+                this benchmark.
+        """
+        path = self.mask_paths[index]
+        stored, kind = read_stored(path)
+        if stored.shape != self.size:
+            raise InputError(f"{path}: is {stored.shape[1]}x{stored.shape[0]}, its frame {self.size[1]}x{self.size[0]}")
+        top = int(stored.max(initial=0))
+        if self.benchmark == "davis-2017":
+            if kind == "grey" and top == VOID and not ((stored > 0) & (stored < VOID)).any():
+                raise InputError(f"{path}: grey 0 and 255 as in DAVIS-2016; expected a palette PNG of object numbers")
+            return stored
+        if kind == "palette":  # 2017's annotation under 2016's list: every object belongs to the foreground
+            return ((stored > 0) & (stored < VOID)).astype(np.uint8)
+        if 1 < top < 128:
+            raise InputError(f"{path}: grey levels up to {top}; expected 0 and 255")
+        return (stored >= min(max(top, 1), 128)).astype(np.uint8)
+
+    def masks(self) -> NDArray[np.uint8]:
+        """Labels (T, H, W), see :meth:`mask`."""
+        return np.stack([self.mask(index) for index in range(len(self))])
+
+    @cached_property
+    def objects(self) -> int:
+        """K, the largest label of the first frame, which decides what is scored."""
+        first = self.mask(0)
+        return int(first[first != VOID].max(initial=0))
+
+
+def names(
+    root: str | Path, benchmark: Benchmark = "davis-2017", *, split: str = "val", resolution: str | None = None
+) -> tuple[str, ...]:
+    """The sequences of the split that are there with frames and masks, sorted; all of them without a list.
+
+    Args:
+        root: the folder that holds ``JPEGImages/``.
+        benchmark: whose list and masks.
+        split: the list's name.
+        resolution: one of ``RESOLUTIONS``; the first of them that is there when None.
+
+    Raises:
+        InputError: nothing there, or a list cannot be used.
+    """
+    folder, resolution = _layout(root, benchmark, resolution)
+    wanted = _listed(folder, benchmark, split, resolution)
+    present = _present(folder, resolution)
+    chosen = present if wanted is None else tuple(name for name in wanted if name in present)
+    if not chosen:
+        raise InputError(f"{folder}: no sequence of {benchmark} {split} has JPEGImages and Annotations at {resolution}")
+    return chosen
+
+
+def sequences(
+    root: str | Path,
+    benchmark: Benchmark = "davis-2017",
+    *,
+    split: str = "val",
+    resolution: str | None = None,
+    only: Collection[str] | None = None,
+) -> tuple[DavisSequence, ...]:
+    """The sequences of :func:`names`, or of these the ones in ``only``; no picture is read.
+
+    Raises:
+        InputError: as :func:`names`; also where a frame or mask lacks within a sequence.
+    """
+    folder, resolution = _layout(root, benchmark, resolution)
+    known = names(folder, benchmark, split=split, resolution=resolution)
+    for name in only or ():
+        if name not in known:
+            raise InputError(f"{folder}: no sequence {name!r}; there are {', '.join(known)}")
+    return tuple(_sequence(folder, benchmark, resolution, name) for name in known if only is None or name in only)
+
+
+def check(root: str | Path, benchmark: Benchmark = "davis-2017") -> Check:
+    """What of the split ``val`` lies below ``root`` (the folder that holds ``JPEGImages/``)."""
+    where = f"get {_WHERE[benchmark]}"
+    count, frames_expected = EXPECTED[benchmark]
+    try:
+        folder, resolution = _layout(root, benchmark, None)
+        wanted = _listed(folder, benchmark, "val", resolution)
+    except InputError as error:
+        return Check(benchmark, Path(root), 0, (f"{error}; {where}",), ())
+    present = _present(folder, resolution)
+    missing, notes, broken, frames, usable = [], [f"resolution {resolution}"], [], 0, 0
+    for name in present if wanted is None else [name for name in wanted if name in present]:
+        try:
+            sequence = _sequence(folder, benchmark, resolution, name)
+            sequence.mask(0)
+        except InputError as error:
+            broken.append(str(error))
+        else:
+            usable += 1
+            frames += len(sequence)
+    missing.extend(broken[:3])
+    if broken[3:]:
+        missing.append(f"{len(broken) - 3} more sequences that cannot be used")
+    if wanted is None:
+        place = _LISTS[benchmark][0].format(resolution=resolution, split="val")
+        notes.append(f"no {place}: every sequence found is used, the official list has {count}")
+        if len(present) < count:
+            missing.append(f"{count - len(present)} of the {count} sequences of val; {where}")
+    else:
+        absent = [name for name in wanted if name not in present]
+        if absent:
+            missing.append(f"of the {len(wanted)} listed sequences {some(absent)}; {where}")
+        if len(wanted) != count:
+            notes.append(f"the list names {len(wanted)} sequences, the official one {count}")
+    notes.append(f"{frames} frames in {usable} sequences; official: {frames_expected} in {count}")
+    return Check(benchmark, folder, usable, tuple(missing), tuple(notes))
+
+
+def _layout(root: str | Path, benchmark: str, resolution: str | None) -> tuple[Path, str]:
+    if benchmark not in get_args(Benchmark):
+        raise InputError(f"unknown benchmark {benchmark!r}; expected one of {', '.join(get_args(Benchmark))}")
+    folder = folder_of(root, "DAVIS's JPEGImages/ and Annotations/")
+    if resolution is not None and resolution not in RESOLUTIONS:
+        raise InputError(f"unknown resolution {resolution!r}; expected one of {', '.join(RESOLUTIONS)}")
+    for choice in RESOLUTIONS if resolution is None else (resolution,):
+        if (folder / "JPEGImages" / choice).is_dir():
+            return folder, choice
+    raise InputError(f"{folder / 'JPEGImages'}: no folder {resolution or ' or '.join(RESOLUTIONS)} in it")
+
+
+def _listed(folder: Path, benchmark: str, split: str, resolution: str) -> tuple[str, ...] | None:
+    """The names in the split's list, sorted; None without one."""
+    places = [folder / place.format(resolution=resolution, split=split) for place in _LISTS[benchmark]]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        return None
+    found = set()
+    for number, line in listed(path, f"get {_WHERE[benchmark]}"):
+        place = f"{path}, line {number}"
+        words = line.split()
+        if len(words) == 1 and "/" not in words[0]:
+            name = words[0]
+        elif len(words) == 2 and all(len(PurePosixPath(word).parts) > 1 for word in words):
+            name = PurePosixPath(words[0]).parent.name
+        else:
+            raise InputError(f"{place}: {line!r}; expected a sequence's name, or the paths of a picture and its mask")
+        found.add(checked_name(name, place))
+    if not found:
+        raise InputError(f"{path}: names no sequence")
+    return tuple(sorted(found))
+
+
+def _present(folder: Path, resolution: str) -> tuple[str, ...]:
+    masks = folder / "Annotations" / resolution
+    pictures = sorted((folder / "JPEGImages" / resolution).iterdir())
+    return tuple(path.name for path in pictures if path.is_dir() and (masks / path.name).is_dir())
+
+
+def _sequence(folder: Path, benchmark: Benchmark, resolution: str, name: str) -> DavisSequence:
+    frames = numbered(folder / "JPEGImages" / resolution / name, ".jpg")
+    for path in list_images(frames[0].parent):
+        if path not in frames:  # a video made of the folder would have a frame without a mask
+            raise InputError(f"{path}: expected the frames 00000.jpg, 00001.jpg, ... and no other picture")
+    masks = tuple(folder / "Annotations" / resolution / name / f"{path.stem}.png" for path in frames)
+    for path in masks:
+        if not path.is_file():
+            raise InputError(f"{path}: missing; every frame needs its mask")
+    return DavisSequence(name, benchmark, frames, masks)

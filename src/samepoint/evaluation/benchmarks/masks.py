@@ -1,0 +1,130 @@
+"""DAVIS-2016, DAVIS-2017 and JHMDB's puppets: masks given in the first frame."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from samepoint.datasets import davis, jhmdb
+from samepoint.datasets.davis import DavisSequence
+from samepoint.datasets.jhmdb import JhmdbClip
+from samepoint.errors import InputError
+from samepoint.evaluation.benchmarks.base import Asked, Percentages, Scores, percentages
+from samepoint.evaluation.metrics.davis import DavisScore, sequence_scores
+from samepoint.evaluation.metrics.sums import check_name
+from samepoint.evaluation.predictions import Arrays
+from samepoint.structures import Video
+from samepoint.tracking import MASK_PROTOCOLS, MaskSettings, segment
+
+ScoredAs = Literal["davis2016", "davis2017", "masks"]
+
+
+class _MaskBenchmark:
+    """What DAVIS and JHMDB share; see :class:`~samepoint.evaluation.benchmarks.base.Benchmark`."""
+
+    scored_as: ScoredAs
+
+    def __init__(self, asked: Asked) -> None:
+        check_name("scoring protocol", asked.scoring or self.scored_as, (self.scored_as,))
+        self.asked = asked
+
+    @cached_property
+    def settings_name(self) -> str:
+        name = self.asked.settings or ("samepoint" if self.asked.model.identity.ours else "fgvc")
+        if name not in MASK_PROTOCOLS:
+            raise InputError(
+                f"--protocol {name}: no settings for propagating masks; there are {', '.join(MASK_PROTOCOLS)}"
+            )
+        return name
+
+    @property
+    def propagation(self) -> MaskSettings:
+        return MASK_PROTOCOLS[self.settings_name]
+
+    def settings(self) -> dict[str, Any]:
+        return {"name": self.settings_name, **asdict(self.propagation)}
+
+    def _segment(self, video: Video | np.ndarray, first: np.ndarray) -> Arrays:
+        if not first.any():  # nothing to follow: everything is background
+            return {"labels": np.zeros((len(video), *first.shape), np.uint8)}
+        model = self.asked.model
+        masks = segment(video, first, model=model.network, settings=self.propagation, device=model.device)
+        return {"labels": masks.labels}
+
+    def scorer(self) -> MaskScorer:
+        return MaskScorer(self.scored_as)
+
+
+class DavisBenchmark(_MaskBenchmark):
+    """DAVIS-2016 or DAVIS-2017, validation split."""
+
+    def __init__(self, name: str, asked: Asked) -> None:
+        self.name = cast("davis.Benchmark", name)
+        self.scored_as = "davis2016" if name == "davis-2016" else "davis2017"
+        super().__init__(asked)
+
+    def names(self) -> tuple[str, ...]:
+        return davis.names(self.asked.root, self.name)
+
+    def missing(self) -> tuple[str, ...]:
+        return davis.check(self.asked.root, self.name).missing
+
+    def items(self, only: Collection[str]) -> Iterator[DavisSequence]:
+        return iter(davis.sequences(self.asked.root, self.name, only=only))
+
+    def predict(self, item: DavisSequence) -> Arrays:
+        first = item.mask(0)
+        return self._segment(item.video, np.where(first == davis.VOID, 0, first).astype(np.uint8))
+
+
+class JhmdbMasks(_MaskBenchmark):
+    """JHMDB's puppet masks, one person in each clip; ours, for the set has no official protocol of this kind."""
+
+    scored_as = "masks"
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(clip.name for clip in jhmdb.sequences(self.asked.root) if clip.mask_path is not None)
+
+    def missing(self) -> tuple[str, ...]:
+        return jhmdb.check(self.asked.root).missing
+
+    def items(self, only: Collection[str]) -> Iterator[JhmdbClip]:
+        return jhmdb.sequences(self.asked.root, only=only)
+
+    def predict(self, item: JhmdbClip) -> Arrays:
+        return self._segment(item.frames(), _masks(item)[0].astype(np.uint8))
+
+
+class MaskScorer:
+    """J, F and J&F of each sequence and of the set."""
+
+    def __init__(self, scored_as: ScoredAs) -> None:
+        self.scored_as, self.total = scored_as, DavisScore()
+        self.items: dict[str, Percentages] = {}
+
+    def update(self, item: DavisSequence | JhmdbClip, arrays: Arrays) -> None:
+        labels = arrays["labels"]
+        truth = item.masks() if isinstance(item, DavisSequence) else _masks(item)[: len(labels)]
+        scores = sequence_scores(labels, truth, self.scored_as)
+        self.total.update(scores)
+        self.items[item.name] = percentages(scores.metrics())
+
+    def scores(self) -> list[Scores]:
+        facts = {
+            "name": self.scored_as,
+            "size": None,
+            "query_mode": "first",
+            "aggregation": "object" if self.scored_as == "davis2017" else "video",
+            "frame_0": False,
+            "last_frame": self.scored_as == "masks",
+        }
+        return [Scores(facts, percentages(self.total.compute()), self.items)]
+
+
+def _masks(item: JhmdbClip) -> np.ndarray:
+    assert item.masks is not None  # only clips with masks are items
+    return item.masks

@@ -1,0 +1,144 @@
+"""SPair-71k, SPair-U, PF-PASCAL and PF-WILLOW: points of one picture in another, by plain feature matching."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from samepoint.datasets import check as checks
+from samepoint.datasets import pf_pascal, pf_willow, spair
+from samepoint.datasets.pairs import ImagePair, Pairs
+from samepoint.errors import InputError
+from samepoint.evaluation.benchmarks.base import Asked, Percentages, Scores, percentages
+from samepoint.evaluation.metrics.semantic import PROTOCOLS, Protocol, SemanticScore, pair_counts
+from samepoint.evaluation.metrics.sums import check_name
+from samepoint.evaluation.names import SCORING
+from samepoint.evaluation.predictions import Arrays
+from samepoint.matching.features import FeatureMatchSettings, PictureEncoder, PictureMap, match_maps
+
+_READERS = {
+    "spair-71k": spair.pairs,
+    "spair-u": spair.pairs_u,
+    "pf-pascal": pf_pascal.pairs,
+    "pf-willow": pf_willow.pairs,
+}
+
+
+class PairBenchmark:
+    """See :class:`~samepoint.evaluation.benchmarks.base.Benchmark`. The items are the ordered pairs."""
+
+    def __init__(self, name: str, asked: Asked) -> None:
+        known = SCORING[name]
+        check_name("scoring protocol", asked.scoring or known[0], known)
+        if asked.settings not in (None, "samepoint"):
+            raise InputError(f"--protocol {asked.settings}: settings for videos; {name} compares pictures")
+        self.name, self.asked = name, asked
+        self.protocol = PROTOCOLS[asked.scoring or known[0]]
+        # Of our own maps those at stride 8 carry meaning; the fine ones tell neighbours apart, not parts of things.
+        self.matching = FeatureMatchSettings(level=1 if asked.model.identity.ours else -1)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        return _READERS[self.name](self.asked.root)
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(entry.name for entry in self.pairs.entries)
+
+    def missing(self) -> tuple[str, ...]:
+        return checks.check(self.name, self.asked.root).missing
+
+    def settings(self) -> dict[str, Any]:
+        asks: dict[str, Any] = {"direction": self.protocol.direction, "whole_queries": self.protocol.whole_queries}
+        if self.protocol.whole_queries:
+            asks["space"] = self.protocol.space
+        return {"name": "samepoint", **asdict(self.matching), **asks}
+
+    def items(self, only: Collection[str]) -> Iterator[ImagePair]:
+        wanted = frozenset(only)
+        for index, entry in enumerate(self.pairs.entries):
+            if entry.name in wanted:
+                yield self.pairs[index]
+
+    @cached_property
+    def encoder(self) -> PictureEncoder:
+        model = self.asked.model
+        return PictureEncoder(model.network, self.matching, device=model.device)  # type: ignore[arg-type]
+
+    def predict(self, item: ImagePair) -> Arrays:
+        source, target = self._map(item, "source"), self._map(item, "target")
+        if self.protocol.direction == "t2s":
+            source, target = target, source
+        asked = self.protocol.queries(_sides(item, self.protocol)[0], source.size)
+        xy, confidence = match_maps(source, target, asked, self.matching)
+        return {"xy": xy, "confidence": confidence}
+
+    def _map(self, item: ImagePair, which: str) -> PictureMap:
+        path, read = (item.source_path, item.source) if which == "source" else (item.target_path, item.target)
+        return self.encoder.keyed((path, item.mirrored), read)
+
+    def scorer(self) -> PairScorer:
+        alike = [
+            PROTOCOLS[name]
+            for name in SCORING[self.name]
+            if (PROTOCOLS[name].direction, PROTOCOLS[name].whole_queries)
+            == (self.protocol.direction, self.protocol.whole_queries)
+        ]
+        return PairScorer([self.protocol, *(one for one in alike if one.name != self.protocol.name)])
+
+
+class PairScorer:
+    """Every protocol that asks for the same points, the one asked for first."""
+
+    def __init__(self, protocols: list[Protocol]) -> None:
+        self.protocols = protocols
+        self.totals = [SemanticScore(protocol.alphas) for protocol in protocols]
+        self.clean = SemanticScore(protocols[0].alphas)
+        self.leaks = 0
+        self.items: list[dict[str, Percentages]] = [{} for _ in protocols]
+
+    def update(self, item: ImagePair, arrays: Arrays) -> None:
+        for protocol, total, items in zip(self.protocols, self.totals, self.items, strict=True):
+            truth = _sides(item, protocol)[1]
+            there = protocol.direction == "s2t"
+            size, box = (item.target_size, item.target_box) if there else (item.source_size, item.source_box)
+            counts = pair_counts(arrays["xy"], truth, size, protocol, box=box)
+            total.update(counts, item.category, item.flags)
+            if protocol is self.protocols[0] and not item.leaked:
+                self.clean.update(counts, item.category)
+            items[item.name] = percentages(counts.fractions(), "PCK@{:g}")
+        self.leaks += bool(item.leaked)
+
+    def scores(self) -> list[Scores]:
+        found = []
+        for protocol, total, items in zip(self.protocols, self.totals, self.items, strict=True):
+            edge = None if protocol.space == "native" else [int(protocol.space.removeprefix("square"))] * 2
+            facts = {
+                "name": protocol.name,
+                "size": edge,
+                "query_mode": protocol.direction,
+                "aggregation": protocol.averaging[0],
+                "tau": protocol.tau,
+                "comparison": protocol.comparison,
+            }
+            metrics: Percentages = {}
+            for averaging in protocol.averaging:
+                metrics |= percentages(total.compute(averaging), f"PCK@{{:g}} {averaging}")
+            kind: Literal["pair", "point"] = "point" if "point" in protocol.averaging else "pair"
+            for name, values in (*total.per_class(kind).items(), *total.per_difficulty(kind).items()):
+                metrics |= percentages(values, f"{name} PCK@{{:g}} {kind}")
+            found.append(Scores(facts, metrics, items))
+        if self.leaks:
+            for averaging in self.protocols[0].averaging:
+                without = percentages(self.clean.compute(averaging), f"without leaked pairs PCK@{{:g}} {averaging}")
+                found[0].metrics |= without
+        return found
+
+
+def _sides(item: ImagePair, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
+    """The points to ask for, and where they are in the other picture."""
+    there = protocol.direction == "s2t"
+    return (item.source_xy, item.target_xy) if there else (item.target_xy, item.source_xy)

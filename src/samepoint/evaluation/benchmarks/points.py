@@ -1,0 +1,169 @@
+"""How points are followed for a benchmark: at which size, by which method, under which name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from samepoint.correspondence import Window
+from samepoint.datasets.frames import resize_frames
+from samepoint.errors import InputError
+from samepoint.evaluation.predictions import Arrays
+from samepoint.geometry import Lattice
+from samepoint.structures import Queries
+from samepoint.tracking import PropagatedPoints, PropagationSettings, track
+from samepoint.tracking.tracker import Method
+
+Family = Literal["tapvid", "badja", "jhmdb"]
+
+
+@dataclass(frozen=True)
+class PointSettings:
+    """How the points of one benchmark are followed."""
+
+    name: str
+    size: tuple[int, int] | None
+    """(H, W) that frames are resized to before anything else; None keeps their own."""
+    short_side: int | None = None
+    """Working resolution of the tracker."""
+    filter: Literal["lanczos", "bilinear"] = "bilinear"
+    stride: int | None = None
+    """Of the map that labels are propagated on; None is the finest."""
+    propagation: PropagationSettings | None = None
+    """None follows with the default tracker."""
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON can say it."""
+        facts = asdict(self)
+        if self.propagation is not None:
+            kept = asdict(self.propagation)
+            del kept["level"]  # said by the stride
+            facts["propagation"] = {**kept, "dtype": str(self.propagation.dtype).removeprefix("torch.")}
+        return facts
+
+    def method(self, network: nn.Module) -> Method:
+        """What carries the points.
+
+        Raises:
+            InputError: the network has no map of that stride.
+        """
+        lattices: Sequence[Lattice] = network.lattices  # type: ignore[assignment]
+        assert self.propagation is not None
+        level = len(lattices) - 1
+        if self.stride is not None:
+            strides = [lattice.stride for lattice in lattices]
+            if self.stride not in strides:
+                known = ", ".join(map(str, strides))
+                raise InputError(f"{self.name}: wants a map of stride {self.stride}; the model has {known}")
+            level = strides.index(self.stride)
+        return PropagatedPoints(lattices, replace(self.propagation, level=level))
+
+
+_SIZES: dict[Family, tuple[int, int] | None] = {"tapvid": (256, 256), "badja": (320, 512), "jhmdb": None}
+_PUBLISHED = PropagationSettings(read_out="published")
+_SPA = replace(_PUBLISHED, context=20, window=Window.square(5), sigma=4.7)
+
+PUBLISHED: dict[tuple[str, Family], PointSettings] = {
+    ("fgvc", "tapvid"): PointSettings("fgvc", (256, 256), propagation=_PUBLISHED),
+    ("fgvc", "badja"): PointSettings("fgvc", (320, 512), propagation=_PUBLISHED),
+    # A label of 4 pixels in a clip of 320x240, made square: 4.7 on average over the two axes.
+    ("fgvc", "jhmdb"): PointSettings("fgvc", (320, 320), propagation=replace(_PUBLISHED, sigma=4.7)),
+    ("crw", "jhmdb"): PointSettings(
+        "crw",
+        (320, 320),
+        stride=8,
+        propagation=replace(
+            _PUBLISHED,
+            context=20,
+            window=Window.circle(12),
+            first_window=Window.everywhere(),
+            temperature=0.05,
+            sigma=4.0,
+            read_count=3,
+        ),
+    ),
+    ("spa-then-temp", "jhmdb"): PointSettings("spa-then-temp", (320, 320), stride=8, propagation=_SPA),
+    ("spa-then-temp-stride4", "jhmdb"): PointSettings(
+        "spa-then-temp-stride4", (320, 320), stride=4, propagation=replace(_SPA, window=Window.square(12))
+    ),
+}
+"""Published settings (FGVC, ICCV 2023; CRW, NeurIPS 2020; Spa-then-Temp, CVPR 2023): memory, window, top-k, temperature
+and size are theirs, labels are drawn on the working grid."""
+
+
+def point_settings(name: str | None, family: Family, network_is_ours: bool) -> PointSettings:
+    """The settings of a name; by default ours for networks of ours, FGVC's for others.
+
+    Raises:
+        InputError: nothing was published under that name for the benchmark.
+    """
+    name = name or ("samepoint" if network_is_ours else "fgvc")
+    if name == "samepoint":
+        method = None if network_is_ours else PropagationSettings()
+        return PointSettings(
+            name, _SIZES[family], 480, "lanczos" if family == "tapvid" else "bilinear", propagation=method
+        )
+    if (name, family) not in PUBLISHED:
+        known = ", ".join(["samepoint", *(key[0] for key in PUBLISHED if key[1] == family)])
+        raise InputError(f"--protocol {name}: no settings for following points in this benchmark; there are {known}")
+    return PUBLISHED[name, family]
+
+
+def follow(
+    frames: NDArray[np.uint8],
+    query_frame: NDArray[np.int64],
+    query_xy: NDArray[Any],
+    settings: PointSettings,
+    network: nn.Module,
+    *,
+    backward: bool = False,
+    device: str | None = None,
+) -> Arrays:
+    """Follow N points through frames (T, H, W, 3) that have the settings' size already, or none.
+
+    A query outside the picture is followed from the nearest place inside, and its answer moved by the difference; a
+    query that is not a number is not followed.
+
+    Returns:
+        ``xy`` float32 (N, T, 2) pixels of the frames given, ``confidence`` float32 (N, T).
+    """
+    height, width = frames.shape[1:3]
+    asked = np.isfinite(query_xy).all(axis=1)
+    xy = np.full((len(query_xy), len(frames), 2), np.nan, np.float32)
+    confidence = np.zeros(xy.shape[:2], np.float32)
+    if asked.any():
+        points = np.asarray(query_xy, np.float32)[asked]
+        inside = np.clip(points, 0.5, [width - 0.5, height - 0.5]).astype(np.float32)
+        tracks = track(
+            frames,
+            Queries(frame=np.asarray(query_frame, np.int64)[asked], xy=inside),
+            model=network,
+            method=None if settings.propagation is None else settings.method,
+            backward=backward,
+            short_side=settings.short_side,
+            device=device,
+        )
+        xy[asked], confidence[asked] = tracks.xy + (points - inside)[:, None], tracks.confidence
+    return {"xy": xy, "confidence": confidence}
+
+
+def resized(frames: NDArray[np.uint8], settings: PointSettings) -> NDArray[np.uint8]:
+    """Frames at the settings' size."""
+    if settings.size is None or frames.shape[1:3] == settings.size:
+        return frames
+    return resize_frames(frames, settings.size, settings.filter)
+
+
+def rescaled(xy: NDArray[Any], size: tuple[int, int], wanted: tuple[int, int]) -> NDArray[np.float32]:
+    """Raster positions (..., 2) of pictures of ``size`` (H, W) in pictures of another.
+
+    >>> rescaled(np.array([[10.0, 10.0]]), (100, 200), (50, 50)).tolist()
+    [[2.5, 5.0]]
+    """
+    factor = np.array([wanted[1] / size[1], wanted[0] / size[0]])
+    return (np.asarray(xy, np.float64) * factor).astype(np.float32)

@@ -1,0 +1,124 @@
+"""TAP-Vid (DAVIS, Kinetics, RGB-Stacking) and RoboTAP: any point of any object, scored at 256x256."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from functools import cached_property
+from typing import Any, cast, get_args
+
+from samepoint.datasets import tapvid as reader
+from samepoint.datasets.sharded import TapvidVideo
+from samepoint.evaluation.benchmarks.base import Asked, Percentages, Scores, percentages
+from samepoint.evaluation.benchmarks.points import PointSettings, follow, point_settings, rescaled
+from samepoint.evaluation.metrics.sums import check_name
+from samepoint.evaluation.metrics.tapvid import (
+    SCORED_SIZE,
+    QueryMode,
+    SampledQueries,
+    TapvidScore,
+    Variant,
+    sample_queries_first,
+    sample_queries_strided,
+    tapvid_counts,
+)
+from samepoint.evaluation.metrics.trajectory import TrajectoryScore, trajectory_errors
+from samepoint.evaluation.predictions import Arrays
+
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+
+
+class TapvidBenchmark:
+    """See :class:`~samepoint.evaluation.benchmarks.base.Benchmark`."""
+
+    def __init__(self, name: str, asked: Asked) -> None:
+        check_name("query mode", asked.query_mode, get_args(QueryMode))
+        check_name("scoring protocol", asked.scoring or "tapvid", VARIANTS)
+        self.name, self.asked = cast("reader.Benchmark", name), asked
+        self.mode = cast(QueryMode, asked.query_mode)
+
+    def names(self) -> tuple[str, ...]:
+        return reader.names(self.asked.root, self.name)
+
+    def missing(self) -> tuple[str, ...]:
+        return reader.check(self.asked.root, self.name).missing
+
+    @cached_property
+    def follower(self) -> PointSettings:
+        return point_settings(self.asked.settings, "tapvid", self.asked.model.identity.ours)
+
+    def settings(self) -> dict[str, Any]:
+        return {**self.follower.describe(), "query_mode": self.mode}
+
+    def items(self, only: Collection[str]) -> Iterator[TapvidVideo]:
+        return reader.sequences(self.asked.root, self.name, only=only)
+
+    def predict(self, item: TapvidVideo) -> Arrays:
+        settings = self.follower
+        size = settings.size or item.size
+        queries = self.queries(item)
+        answer = follow(
+            item.frames(size, settings.filter),
+            queries.frame,
+            rescaled(queries.xy, SCORED_SIZE, size),
+            settings,
+            self.asked.model.network,
+            backward=self.mode == "strided",
+            device=self.asked.model.device,
+        )
+        answer["xy"] = rescaled(answer["xy"], size, item.size)
+        return {**answer, "query_frame": queries.frame, "track": queries.track}
+
+    def queries(self, item: TapvidVideo) -> SampledQueries:
+        """Where and when points are given, pixels of 256x256."""
+        sample = sample_queries_first if self.mode == "first" else sample_queries_strided
+        return sample(item.scaled_xy(SCORED_SIZE), item.occluded)
+
+    def scorer(self) -> TapvidScorer:
+        return TapvidScorer(self)
+
+
+class TapvidScorer:
+    """All three variants, the one asked for first, with survival and median errors beside it."""
+
+    def __init__(self, benchmark: TapvidBenchmark) -> None:
+        self.benchmark = benchmark
+        first = cast(Variant, benchmark.asked.scoring or "tapvid")
+        self.variants = (first, *(variant for variant in VARIANTS if variant != first))
+        self.totals = {variant: TapvidScore(variant) for variant in self.variants}
+        self.items: dict[str, dict[str, Percentages]] = {variant: {} for variant in self.variants}
+        self.trajectory = TrajectoryScore()
+
+    def update(self, item: TapvidVideo, arrays: Arrays) -> None:
+        queries = self.benchmark.queries(item)
+        truth, hidden = item.scaled_xy(SCORED_SIZE)[queries.track], item.occluded[queries.track]
+        guess = rescaled(arrays["xy"], item.size, SCORED_SIZE)
+        told = (queries.frame, truth, hidden, guess, arrays["confidence"] < 0.5)
+        for variant in self.variants:
+            counts = tapvid_counts(*told, self.benchmark.mode, variant)
+            self.totals[variant].update(counts)
+            self.items[variant][item.name] = percentages(counts.metrics())
+        errors = trajectory_errors(*told[:4], self.benchmark.mode)
+        self.trajectory.update(errors)
+        self.items[self.variants[0]][item.name].update(_trajectory(errors.metrics()))
+
+    def scores(self) -> list[Scores]:
+        found = []
+        for variant in self.variants:
+            protocol = {
+                "name": variant,
+                "size": list(SCORED_SIZE),
+                "query_mode": self.benchmark.mode,
+                "aggregation": {"tapvid": "video", "tapvid-track": "track, video", "tapvid-pooled": "point"}[variant],
+            }
+            found.append(Scores(protocol, percentages(self.totals[variant].compute()), self.items[variant]))
+        found[0].metrics.update(_trajectory(self.trajectory.compute()))
+        return found
+
+
+def _trajectory(metrics: dict[str, float]) -> Percentages:
+    """Survival as a percentage, errors in pixels."""
+    return {
+        key: value
+        for name, number in metrics.items()
+        for key, value in percentages({name: number}, factor=100.0 if name == "survival" else 1.0).items()
+    }

@@ -1,0 +1,54 @@
+"""Which protocol names stand for prediction settings and which for a way of scoring; costs no import of PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from samepoint.errors import InputError
+
+SETTINGS = ("samepoint", "fgvc", "crw", "spa-then-temp", "spa-then-temp-stride4")
+"""How predictions are made: ours, and published memory, window, top-k, temperature and size."""
+
+_TAPVID = ("tapvid", "tapvid-track", "tapvid-pooled")
+
+SCORING: dict[str, tuple[str, ...]] = {
+    "tapvid-davis": _TAPVID,
+    "tapvid-kinetics": _TAPVID,
+    "tapvid-rgb-stacking": _TAPVID,
+    "robotap": _TAPVID,
+    "jhmdb": ("jhmdb-strict", "jhmdb-vfs", "jhmdb-crw", "jhmdb-tapnet", "jhmdb-dev", "jhmdb-dev-inside"),
+    "badja": ("badja-pips", "badja-visible", "badja-3px", "badja-fgvc"),
+    "davis-2016": ("davis2016",),
+    "davis-2017": ("davis2017",),
+    "spair-71k": ("spair", "cats-spair"),
+    "spair-u": ("spair", "cats-spair"),
+    "pf-pascal": ("pf-pascal", "pf-pascal-square224"),
+    "pf-willow": ("pf-willow", "pf-willow-padded"),
+}
+"""Of each benchmark, the scoring protocols by name, the default first."""
+
+
+def split_protocols(benchmark: str, names: Sequence[str]) -> tuple[str | None, str | None]:
+    """The prediction settings and the scoring protocol among ``names``, None where there is none.
+
+    Raises:
+        InputError: an unknown name, or two of a kind.
+
+    >>> split_protocols("badja", ["badja-visible", "fgvc"])
+    ('fgvc', 'badja-visible')
+    """
+    scoring = SCORING.get(benchmark, ())
+    kinds: dict[bool, str] = {}
+    for name in names:
+        if name not in SETTINGS and name not in scoring:
+            known = (*SETTINGS, *scoring)
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}? All: " if near else "expected one of "
+            raise InputError(f"--protocol {name}: unknown for {benchmark}; {hint}{', '.join(known)}")
+        kind = name in SETTINGS
+        if kind in kinds:
+            what = "prediction settings" if kind else "scoring protocols"
+            raise InputError(f"--protocol {kinds[kind]} and {name}: both are {what}; give one")
+        kinds[kind] = name
+    return kinds.get(True), kinds.get(False)

@@ -1,0 +1,59 @@
+"""From a frame to a network's maps at a working size."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..geometry import fit_size
+from ..models.precision import autocast, prefers_bf16
+
+WorkingSize = int | tuple[int, int] | None
+
+
+def working_size(size: tuple[int, int], wanted: WorkingSize) -> tuple[int, int]:
+    """The (H, W) at which a frame of ``size`` is worked on: a short side, an exact (H, W), or None for its own."""
+    return wanted if isinstance(wanted, tuple) else fit_size(size, wanted)
+
+
+class FrameEncoder:
+    """A network that takes frames as they come.
+
+    Args:
+        network: has ``preprocess`` and ``features``.
+        size: the short side at which frames are worked on, an exact (H, W), or None for their own size.
+        device: where to compute; where the network is by default.
+        dtype: float32 or bfloat16; bfloat16 where the device gains from it by default.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        size: WorkingSize = None,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if dtype not in (None, torch.float32, torch.bfloat16):
+            raise InputError(f"dtype: expected float32 or bfloat16, got {dtype}")
+        self.device = torch.device(device) if device is not None else next(network.parameters()).device
+        self.bf16 = prefers_bf16(self.device) if dtype is None else dtype == torch.bfloat16
+        self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.size = size
+
+    @torch.inference_mode()
+    def __call__(self, frame: np.ndarray) -> tuple[Tensor, ...]:
+        """Maps (C, h, w), float32, of a frame uint8 RGB (H, W, 3)."""
+        height, width = working_size((frame.shape[0], frame.shape[1]), self.size)
+        if (height, width) != frame.shape[:2]:
+            smaller = height < frame.shape[0]
+            frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+        frame = np.require(frame, requirements=["C", "W"])  # a decoder's frame may be read-only, which torch refuses
+        pixels = torch.from_numpy(frame)[None].to(self.device)
+        with autocast(self.device, self.bf16):
+            x = self.network.preprocess(pixels).contiguous(memory_format=torch.channels_last)
+            maps = self.network.features(x)
+        return tuple(level[0].float().contiguous() for level in maps)

@@ -1,0 +1,233 @@
+"""Label propagation of masks: soft labels of objects through the top-k affinity to frames already labelled."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from math import isfinite
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..correspondence import Window, affinity, propagate
+from ..errors import InputError
+from ..geometry import Lattice
+from .frames import WorkingSize
+from .resample import averaged_down, cells_from_cells, separable
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """How masks are propagated. Windows are in cells and do not grow with the size.
+
+    Attributes:
+        size: frames are worked on at this short side, at this exact (H, W), or at their own size (None).
+        strides: of the maps that are compared, in pixels of the working size. Several are put side by side on the
+            finest of them, each with the same say. A network without such a map has its next finer one averaged down.
+        context: previous frames in memory, beside the frames in which masks were given.
+        window: key cells that a cell may take labels from.
+        first_window: the same in frames in which masks were given; as ``window`` by default.
+        topk: key cells that it does take labels from, over all key frames jointly.
+        temperature: of the softmax over them.
+        fill: at the beginning the mask's frame takes the places of the previous frames that are not there yet; else the
+            first steps would blur small objects, as all ``topk`` cells would come from one frame.
+        published: masks go in by the nearest pixel and come out as if cells spanned the picture, up to half a cell off;
+            else by where the cells are.
+        stretch: every object's soft mask is stretched to 0..1 before they are compared.
+    """
+
+    size: WorkingSize = 480
+    strides: tuple[int, ...] = (4,)
+    context: int = 10
+    window: Window = field(default_factory=lambda: Window.circle(15))
+    first_window: Window | None = None
+    topk: int = 20
+    temperature: float = 0.1
+    fill: bool = True
+    published: bool = False
+    stretch: bool = False
+
+    def __post_init__(self) -> None:
+        if self.context < 0:
+            raise InputError(f"context: {self.context} given, 0 or more previous frames expected")
+        if not self.strides or min(self.strides) < 1:
+            raise InputError(f"strides: {self.strides} given, one or more numbers of 1 or more expected")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for a JSON file.
+
+        >>> MaskSettings().as_dict()["window"]
+        'circle 15'
+        """
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name in ("window", "first_window"):
+            if plain[name] is not None:
+                plain[name] = plain[name].shape + (f" {plain[name].size:g}" if isfinite(plain[name].size) else "")
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
+_SPA = MaskSettings(
+    strides=(8,),
+    context=20,
+    window=Window.square(12),
+    topk=10,
+    temperature=0.07,
+    fill=False,
+    published=True,
+    stretch=True,
+)
+
+MASK_PROTOCOLS: dict[str, MaskSettings] = {
+    "samepoint": MaskSettings(),
+    "fgvc": replace(_SPA, context=5, window=Window.circle(15), strides=(2,)),
+    "crw": replace(
+        _SPA, window=Window.circle(12), first_window=Window.everywhere(), temperature=0.05, fill=True, stretch=False
+    ),
+    "spa-then-temp": _SPA,
+    "spa-then-temp-stride4": replace(_SPA, window=Window.square(35), strides=(4,)),
+}
+"""Settings by name: ours; FGVC's memory, window and temperature with Spa-then-Temp's rule for masks (ICCV 2023; it has
+none of its own); CRW (NeurIPS 2020); Spa-then-Temp (CVPR 2023) at strides 8 and 4. All at a short side of 480."""
+
+
+def named_settings(name: str) -> MaskSettings:
+    """From ``MASK_PROTOCOLS``. Raises InputError for a name that is not there."""
+    if name not in MASK_PROTOCOLS:
+        raise InputError(f"unknown protocol {name!r} of masks; expected one of {', '.join(MASK_PROTOCOLS)}")
+    return MASK_PROTOCOLS[name]
+
+
+class Grid:
+    """The map that settings make of a network's maps, and where its cells lie.
+
+    Raises:
+        InputError: the network has no map as fine as the settings want.
+    """
+
+    def __init__(self, lattices: Sequence[Lattice], strides: tuple[int, ...]) -> None:
+        self.parts = [_source(lattices, stride) for stride in sorted(set(strides), reverse=True)]
+        index, stride = self.parts[-1]
+        self.lattices = tuple(lattices)
+        self.lattice = Lattice(stride, lattices[index].offset)
+
+    def __call__(self, maps: Sequence[Tensor]) -> Tensor:
+        """(C, h, w) of one frame, from the network's maps (C', h', w')."""
+        levels = [self._level(maps[index], self.lattices[index], stride) for index, stride in self.parts]
+        if len(levels) == 1:
+            return levels[0][1]
+        height, width = levels[-1][1].shape[1:]
+        merged = []
+        for lattice, level in levels:
+            rows, columns = (
+                cells_from_cells(lattice, cells, self.lattice, wanted).to(level.device)
+                for cells, wanted in zip(level.shape[1:], (height, width), strict=True)
+            )
+            merged.append(torch.nn.functional.normalize(separable(rows, level, columns), dim=0))
+        return torch.cat(merged)
+
+    @staticmethod
+    def _level(level: Tensor, lattice: Lattice, stride: int) -> tuple[Lattice, Tensor]:
+        if lattice.stride == stride:
+            return lattice, level
+        coarse, rows = averaged_down(lattice, level.shape[1], stride)
+        _, columns = averaged_down(lattice, level.shape[2], stride)
+        unit = torch.nn.functional.normalize(level, dim=0)
+        return coarse, separable(rows.to(level.device), unit, columns.to(level.device))
+
+
+def _source(lattices: Sequence[Lattice], stride: int) -> tuple[int, int]:
+    """Index of the coarsest map from which one of ``stride`` can be had, and the stride."""
+    fitting = [(lattice.stride, index) for index, lattice in enumerate(lattices) if stride % lattice.stride == 0]
+    if not fitting:
+        known = ", ".join(str(lattice.stride) for lattice in lattices)
+        raise InputError(f"strides: {stride} wanted, but the network has maps of stride {known}")
+    return max(fitting)[1], stride
+
+
+class Key(NamedTuple):
+    """A frame in memory: its number, its map (C, h, w) and its soft labels (V, h, w), the background first."""
+
+    frame: int
+    features: Tensor
+    labels: Tensor
+
+
+class PropagatedMasks:
+    """Soft labels of a background and objects, carried from frame to frame; each cell's sum to 1.
+
+    The keys are up to ``context`` previous frames, and the frames in which masks were given: of each object the last
+    one, so that no more are kept than there are objects. The soft labels are stored and used again as they are.
+    """
+
+    def __init__(self, settings: MaskSettings, dtype: torch.dtype = torch.float32) -> None:
+        self.settings, self.dtype = settings, dtype
+        self.objects: list[int] = []  # in the order of the channels after the background's
+        self.given: dict[int, int] = {}  # the frame in which each was last given
+        self.anchors: list[Key] = []
+        self.recent: deque[Key] = deque(maxlen=settings.context)
+        self.now: Key | None = None
+
+    def step(self, frame: int, features: Tensor) -> Tensor:
+        """Go on to a frame by its map (C, h, w): its soft labels (V, h, w)."""
+        previous = list(self.recent)
+        if self.settings.fill:
+            previous = [self.anchors[-1]] * (self.settings.context - len(previous)) + previous
+        labels = self._propagated(features, self.anchors, previous)
+        self._remember(Key(frame, features, labels))
+        return labels
+
+    def give(self, frame: int, features: Tensor, masks: dict[int, Tensor]) -> Tensor:
+        """Objects' masks, soft (h, w), in the frame just stepped, or in the first one: its soft labels (V, h, w).
+
+        Objects that are known get a new mask, others begin here; what they leave is shared out as it was. An earlier
+        frame that is still needed for its own objects is told what the new ones looked like, that is, where they were
+        if they were there: nobody had said that they were background.
+        """
+        fresh = [number for number in masks if number not in self.given]
+        if self.now is None or self.now.frame != frame:
+            labels = features.new_ones((1, *features.shape[1:]))
+        else:
+            labels = self.now.labels
+        labels = torch.cat([labels, labels.new_zeros((len(fresh), *labels.shape[1:]))])
+        self.objects += fresh
+        channels = [1 + self.objects.index(number) for number in masks]
+        new = torch.stack(list(masks.values()))
+        labels[channels] = 0
+        total = labels.sum(0)
+        labels = torch.where(total > 0, labels / total.where(total > 0, torch.ones_like(total)), 0)
+        labels[0] = torch.where(total > 0, labels[0], 1)
+        labels = labels * (1 - new.sum(0)).clamp(min=0)
+        labels[channels] = new
+        self.given.update(dict.fromkeys(masks, frame))
+        key = Key(frame, features, labels)
+        needed = set(self.given.values())
+        older = [anchor for anchor in self.anchors if anchor.frame in needed and anchor.frame != frame]
+        if fresh:
+            older = [self._extended(anchor, key, len(fresh)) for anchor in older]
+        self.anchors = [*older, key]
+        self.recent.clear()
+        self._remember(key)
+        return labels
+
+    def _extended(self, anchor: Key, key: Key, fresh: int) -> Key:
+        found = self._propagated(anchor.features, [key], [])[-fresh:]
+        return anchor._replace(labels=torch.cat([anchor.labels * (1 - found.sum(0)).clamp(min=0), found]))
+
+    def _remember(self, key: Key) -> None:
+        self.now = key
+        self.recent.append(key)
+
+    def _propagated(self, features: Tensor, anchors: list[Key], previous: list[Key]) -> Tensor:
+        settings = self.settings
+        first = settings.first_window or settings.window
+        found = affinity(
+            features,
+            [key.features for key in (*anchors, *previous)],
+            [first] * len(anchors) + [settings.window] * len(previous),
+            settings.topk,
+            settings.temperature,
+            dtype=self.dtype,
+        )
+        return propagate(found, [key.labels for key in (*anchors, *previous)])
