@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from samepoint.errors import InputError
 from samepoint.io.atomic import atomic_path
 
 Advance = Callable[[int, "int | None"], None]
@@ -27,6 +28,22 @@ def progress(what: str) -> Iterator[Advance]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def check_model(model: str, device: str | None) -> None:
+    """Raise InputError where the model is unknown or the device cannot be used, before the long work."""
+    from samepoint.models.weights import resolve
+
+    resolve(model)
+    if device is None:
+        return
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--device {device}: cannot be used here ({reason})") from None
 
 
 @contextmanager

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import samepoint
-from samepoint.cli.console import all_or_none, progress
-from samepoint.cli.track import _check_model as check_model
+from samepoint.cli.console import all_or_none, check_model, progress
 from samepoint.errors import InputError
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ import numpy as np
 import typer
 
 import samepoint
-from samepoint.cli.console import progress
-from samepoint.cli.track import _check_model as check_model
+from samepoint.cli.console import check_model, progress
 from samepoint.errors import InputError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import samepoint
-from samepoint.cli.console import all_or_none, progress
+from samepoint.cli.console import all_or_none, check_model, progress
 from samepoint.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def track(
 
     clip = _open(video, frames, backward, needs_frames_twice=len(outputs) > 1)
     wanted = _queries(clip, chosen, queries, grid, grid_frame or 0)
-    _check_model(model, device)
+    check_model(model, device)
 
     with all_or_none(outputs) as stand_ins:
         with progress("tracking") as advance:
@@ -215,21 +215,6 @@ def _queries(
     if not video.is_live and queries.frame.any():
         queries.check(video.size, len(video))
     return queries
-
-
-def _check_model(model: str, device: str | None) -> None:
-    from samepoint.models.weights import resolve
-
-    resolve(model)
-    if device is None:
-        return
-    import torch
-
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"--device {device}: cannot be used here ({reason})") from None
 
 
 def summary(tracks: Tracks) -> dict[str, Any]:

@@ -112,9 +112,7 @@ class RefinedPoints:
         self.motion, self.xy, self.state, self.confidence = xy - self.xy, xy, state, confidence
         return xy, confidence
 
-    def _refine(
-        self, maps: tuple[Tensor, ...], xy: Tensor, context: Context, rows: Tensor
-    ) -> tuple[Estimate, Tensor]:
+    def _refine(self, maps: tuple[Tensor, ...], xy: Tensor, context: Context, rows: Tensor) -> tuple[Estimate, Tensor]:
         """Refine points ``rows`` (M,), starting from ``xy`` (M, 2)."""
         estimates, states = [], []
         for start in range(0, max(len(rows), 1), _TOGETHER):

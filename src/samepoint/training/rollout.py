@@ -39,9 +39,7 @@ def follow(
     for time in range(1, times):
         now, truth, visible = frames[time], batch.xy[:, time], batch.visible[:, time]
         with torch.no_grad():
-            steps = [
-                guide.step(now[GUIDE][clip].detach(), xy[batch.clip == clip]) for clip, guide in enumerate(guides)
-            ]
+            steps = [guide.step(now[GUIDE][clip].detach(), xy[batch.clip == clip]) for clip, guide in enumerate(guides)]
         guess, mass = (torch.cat(parts) for parts in zip(*steps, strict=True))
         start = _start(network, query, now, batch.clip, guess, xy)
         context = Context(state, guess, mass, xy, motion)
@@ -77,9 +75,7 @@ def _guides(network: PointNetwork, first: Sequence[Tensor], batch: TrainingBatch
     for clip, level in enumerate(first[GUIDE].detach()):
         sigma = settings.sigma / lattice.stride
         guides.append(
-            NearbyPropagation(
-                lattice, context=settings.context, radius=settings.radius, sigma=sigma, dtype=dtype
-            )
+            NearbyPropagation(lattice, context=settings.context, radius=settings.radius, sigma=sigma, dtype=dtype)
         )
         guides[-1].start(level, batch.xy[batch.clip == clip, 0])
     return guides
