@@ -29,8 +29,8 @@ class PropagationSettings:
         level: which of the network's maps is used; -1 is the finest.
         near: only cells within this many cells of a point's last place are computed, the rest counts as empty; None
             computes all of them, as published. For few points much faster.
-        read_out: ``"peak"`` (sub-cell, unbiased) or ``"published"`` (upsampled, mean of the largest pixels, half a pixel
-            off).
+        read_out: ``"peak"`` (sub-cell, unbiased) or ``"published"`` (upsampled, mean of the largest pixels, half a
+            pixel off).
         read_count: how many pixels those are.
         dtype: precision of the affinity; float32 is exact.
     """

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..datasets.synthetic import Clip, ClipSettings, SyntheticClips
 from ..datasets.synthetic.textures import TextureSource
 from ..models.network import PointNetwork
-from ..models.visibility import EVIDENCE, Visibility
+from ..models.visibility import Visibility
 from ..structures import Queries
 from ..tracking import PointTracker, RefinedPoints
 from .config import CalibrationConfig
