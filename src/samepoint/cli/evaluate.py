@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,14 +20,20 @@ def evaluate(
     root: Annotated[Path, typer.Option("--root", metavar="DIR", help="The data set's own folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RESULT.json", help="Where the result goes.")],
     model: Annotated[
-        str, typer.Option("--model", metavar="MODEL", help="A name from 'samepoint weights list' or a weight file.")
-    ] = "samepoint-base",
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="A name from 'samepoint weights list', fgvc-untrained, or a weight file [samepoint-base].",
+        ),
+    ] = None,
     protocol: Annotated[
         list[str] | None,
         typer.Option(
             "--protocol",
             metavar="NAME",
-            help="Published settings (fgvc, crw, spa-then-temp), or the scoring protocol to report first. Repeatable.",
+            help="Published settings (fgvc, crw, spa-then-temp ...), or the scoring protocol to report first; one of "
+            "each may be given.",
         ),
     ] = None,
     query_mode: Annotated[
@@ -37,8 +44,12 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="Only the first N items.")] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace predictions that were made with other settings.")
+        bool, typer.Option("--overwrite", help="Make every prediction anew, whatever made those that are there.")
     ] = False,
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", metavar="DIR", help="Score what is in this folder, whoever made it; no model."),
+    ] = None,
     device: Annotated[
         str | None,
         typer.Option("--device", metavar="DEVICE", help="Where to compute: cpu, cuda, cuda:1 ... [the model's own]"),
@@ -52,14 +63,25 @@ def evaluate(
     """
     if output.suffix.lower() != ".json":
         raise InputError(f"{output}: unknown suffix {output.suffix!r}, expected .json")
+    from samepoint.evaluation import evaluate as run
     from samepoint.evaluation.benchmarks import Asked, Model
-    from samepoint.evaluation.evaluate import evaluate as run
+    from samepoint.evaluation.company import by_environment
     from samepoint.evaluation.names import split_protocols
 
     settings, scoring = split_protocols(benchmark, protocol or [])
-    asked = Asked(root, Model(model, device), settings, scoring, query_mode, task)
-    with progress("predicting") as advance:
-        result = run(benchmark, asked, output, limit=limit, overwrite=overwrite, progress=advance)
+    asked = Asked(root, Model(model or "samepoint-base", device), settings, scoring, query_mode, task)
+    first = by_environment().rank == 0
+    result = None
+    if predictions is not None:
+        unused = {"--model": model, "--device": device, "--overwrite": overwrite, f"--protocol {settings}": settings}
+        for option, given in unused.items():
+            if given:
+                raise InputError(f"{option} with --predictions: these are there already, nothing is predicted")
+        if first:
+            result = run.score(benchmark, asked, predictions, output, limit=limit)
+    else:
+        with progress("predicting") if first else nullcontext() as advance:
+            result = run.evaluate(benchmark, asked, output, limit=limit, overwrite=overwrite, progress=advance)
     if result is None:
         return
     print(json.dumps(result, allow_nan=False) if as_json else table(result, output))
@@ -74,7 +96,11 @@ def table(result: dict[str, Any], output: Path) -> str:
         f"protocol {facts['name']}: scored at {size}, queries {facts['query_mode']}, mean over {facts['aggregation']}; "
         f"settings {facts['settings']}",
     ]
-    lines += [f"  {name:<16}{_number(value):>8}" for name, value in result["metrics"].items()]
+    # Of classes and difficulties: too many for a screen.
+    groups = [name for name in result["metrics"] if " PCK@" in name and not name.startswith("without")]
+    lines += [f"  {name:<16}{_number(value):>8}" for name, value in result["metrics"].items() if name not in groups]
+    if groups:
+        lines.append(f"  and {len(groups)} of single groups, in {output.name}")
     for name, other in result["other_protocols"].items():
         scores = ", ".join(f"{key} {_number(value)}" for key, value in list(other["metrics"].items())[:3])
         lines.append(f"  by {name}: {scores}")

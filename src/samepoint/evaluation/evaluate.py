@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import samepoint
-from samepoint.errors import InputError, MissingExtraError
+from samepoint.errors import InputError
 from samepoint.evaluation.benchmarks import Asked, Benchmark, Scores, make
+from samepoint.evaluation.company import company
 from samepoint.evaluation.predictions import Predictions
 from samepoint.io.atomic import atomic_write, check_writable
 
@@ -30,17 +31,18 @@ def evaluate(
 ) -> Result | None:
     """Evaluate a model on a benchmark and write the result to ``output``.
 
-    Predictions come first, one file an item, in the folder ``<output's stem>.predictions`` beside it: what is there
-    already with the same settings is not made again, so that an interrupted run goes on, and scoring again needs no
-    model. Processes started together (``accelerate launch``) share the items; the first one scores.
+    Predictions come first, one file an item, in the folder ``<output's stem>.predictions`` beside it, in it one folder
+    a task. What is there already with the same settings is not made again, so that an interrupted run goes on, and
+    scoring again needs no network. Processes started together (``accelerate launch``) share the items; the first one
+    scores.
 
     Args:
-        benchmark: one of ``samepoint.evaluation.benchmarks.NAMES``.
+        benchmark: one of ``samepoint.evaluation.names.NAMES``.
         asked: data, model and protocols.
         output: the JSON file.
         limit: only so many items, from the first.
-        overwrite: replace predictions that other settings made.
-        progress: called after each item with the items done and in all.
+        overwrite: make every prediction anew, whatever made those that are there.
+        progress: called in the first process after each item with its items done and in all.
 
     Returns:
         What was written; None in the processes that only helped.
@@ -48,98 +50,135 @@ def evaluate(
     Raises:
         InputError: nothing to evaluate, an unknown name, predictions of other settings.
     """
+    with company() as us:
+        if us.size > 1 and asked.model.device == "cuda":
+            asked = replace(asked, model=replace(asked.model, device=f"cuda:{us.local_rank}"))
+        with us.meeting():
+            check_writable(output)
+            tasks, names = _items(benchmark, asked, limit)
+            folder = output.with_name(f"{output.stem}.predictions")
+            stores = {task: Predictions(folder / task, _made_by(benchmark, asked, tasks[task])) for task in tasks}
+            if us.rank == 0:
+                for store in stores.values():
+                    store.begin(overwrite=overwrite)
+        with us.meeting():  # all look before one of them adds a file, and so share out the same list
+            left = [(task, name) for task in tasks for name in names[task] if not stores[task].has(name)]
+            for task in {task for task, _ in left}:
+                check_writable(stores[task].path("any"))
+        mine = left[us.rank :: us.size]
+        if mine:
+            _ = asked.model.network  # loaded here, its seconds would be the first item's
+        done = 0
+        for task, one in tasks.items():
+            wanted = [name for of, name in mine if of == task]
+            for item in one.items(wanted) if wanted else ():
+                stores[task].make(item.name, lambda one=one, item=item: one.predict(item))  # type: ignore[misc]
+                done += 1
+                if progress and us.rank == 0:
+                    progress(done, len(mine))
+        with us.meeting():
+            pass
+        if us.rank:
+            return None
+    return _write(benchmark, asked, limit, tasks, names, stores, output)
+
+
+def score(benchmark: str, asked: Asked, predictions: Path, output: Path, *, limit: int | None = None) -> Result:
+    """Score predictions, whoever made them, and write the result to ``output``; no model is used.
+
+    Args:
+        benchmark: as for :func:`evaluate`.
+        asked: data and protocols; its model is not looked at.
+        predictions: a folder as :func:`evaluate` makes it: ``<task>/<item>.npz``, see ``docs/evaluate.md``.
+        output: the JSON file.
+        limit: only so many items, from the first.
+
+    Raises:
+        InputError: nothing to score, an unknown name, a prediction that is missing or does not fit its item.
+    """
     check_writable(output)
+    tasks, names = _items(benchmark, asked, limit)
+    stores = {task: Predictions.found(predictions / task) for task in tasks}
+    for store in stores.values():
+        made_for = store.made_by.get("benchmark", benchmark)
+        if made_for != benchmark:
+            raise InputError(f"{store.folder}: holds predictions of {made_for}, not of {benchmark}")
+    return _write(benchmark, asked, limit, tasks, names, stores, output)
+
+
+def _items(benchmark: str, asked: Asked, limit: int | None) -> tuple[dict[str, Benchmark], dict[str, tuple[str, ...]]]:
+    """The tasks, and of each the names of its items among the first ``limit`` ones of the set."""
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: expected at least 1 item")
     tasks = make(benchmark, asked)
-    names = {task: one.names()[:limit] for task, one in tasks.items()}
-    if not any(names.values()):
+    names = {task: one.names() for task, one in tasks.items()}
+    longest_first = sorted(names.values(), key=len, reverse=True)
+    chosen = frozenset(list(dict.fromkeys(chain(*longest_first)))[:limit])
+    if not chosen:
         raise InputError(f"{asked.root}: nothing of {benchmark} to evaluate")
-    folder = output.with_name(f"{output.stem}.predictions")
-    settings = {
+    return tasks, {task: tuple(name for name in own if name in chosen) for task, own in names.items()}
+
+
+def _made_by(benchmark: str, asked: Asked, task: Benchmark) -> dict[str, Any]:
+    model = asked.model.identity
+    return {
         "benchmark": benchmark,
-        "model": asked.model.identity.name,
-        "sha256": asked.model.identity.sha256,
-        "tasks": {task: one.settings() for task, one in tasks.items()},
+        "model": {"name": model.name, "sha256": model.sha256},
+        "version": samepoint.__version__,
+        "settings": task.settings(),
     }
-    with _company() as (rank, world, wait):
-        store = Predictions(folder, settings, overwrite=overwrite and rank == 0)
-        wait()
-        done, total = 0, sum(map(len, names.values()))
-        for task, one in tasks.items():
-            mine = [name for name in names[task][rank::world] if not store.has(f"{task}/{name}")]
-            done += len(names[task][rank::world]) - len(mine)
-            for item in one.items(mine) if mine else ():
-                store.make(f"{task}/{item.name}", lambda one=one, item=item: one.predict(item))  # type: ignore[misc]
-                done += 1
-                if progress:
-                    progress(done, total if world == 1 else None)
-        wait()
-        if rank:
-            return None
-    return _write(benchmark, asked, tasks, names, store, settings, output)
 
 
 def _write(
     benchmark: str,
     asked: Asked,
-    tasks: dict[str, Benchmark],
-    names: dict[str, tuple[str, ...]],
-    store: Predictions,
-    settings: dict[str, Any],
+    limit: int | None,
+    tasks: Mapping[str, Benchmark],
+    names: Mapping[str, tuple[str, ...]],
+    stores: Mapping[str, Predictions],
     output: Path,
 ) -> Result:
     seconds, peak = 0.0, 0
-    found: list[list[Scores]] = []
+    found: dict[str, list[Scores]] = {}
     for task, one in tasks.items():
-        if not names[task]:
-            continue
         scorer = one.scorer()
-        for item in one.items(names[task]):
-            arrays = store.load(f"{task}/{item.name}")
-            seconds += float(arrays.pop("seconds", 0.0))
-            peak = max(peak, int(arrays.pop("peak_memory", 0)))
-            scorer.update(item, arrays)
-        found.append(scorer.scores())
-    (main, *others), *more = found
-    for scores in more:
-        main.join(scores[0])
-    first = next(iter(tasks.values()))
+        for item in one.items(names[task]) if names[task] else ():
+            prediction = stores[task].load(item.name)
+            scorer.update(item, prediction)
+            seconds += float(prediction.arrays.get("seconds", 0.0))
+            peak = max(peak, int(prediction.arrays.get("peak_memory", 0)))
+        if names[task]:
+            found[task] = scorer.scores()
+    (first, (main, *others)), *more = found.items()
+    for task, scores in more:
+        main.join(task, scores[0])
+    folder, made_by = stores[first].folder.parent, stores[first].made_by
+    model = made_by.get("model", {})
+    settings = {task: _settings(stores[task].made_by) for task in found}
     result: Result = {
         "benchmark": benchmark,
-        "protocol": {**main.protocol, "settings": next(iter(settings["tasks"].values())).get("name")},
-        "found": max(map(len, names.values())),
-        "missing": list(first.missing()),
+        "protocol": {**main.protocol, "settings": settings[first]["name"]},
+        "found": len(frozenset(chain(*names.values()))),
+        "missing": list(tasks[first].missing()),
         "metrics": main.metrics,
         "per_item": main.per_item,
         "other_protocols": {
             one.protocol["name"]: {"protocol": one.protocol, "metrics": one.metrics, "per_item": one.per_item}
             for one in others
         },
-        "model": {"name": asked.model.identity.name, "sha256": asked.model.identity.sha256},
-        "settings": {**settings["tasks"], "root": str(asked.root)},
+        "model": {"name": str(model.get("name", "not stated")), "sha256": model.get("sha256")},
+        "settings": {**settings, "root": str(asked.root), "limit": limit},
         "version": samepoint.__version__,
         "seconds": round(seconds, 3),
         "peak_memory": peak or None,
-        "predictions": store.folder.name,
+        "predictions": folder.name if folder.parent == output.parent else str(folder.resolve()),
     }
     with atomic_write(output, "w") as file:
         file.write(json.dumps(result, indent=1, allow_nan=False) + "\n")
     return result
 
 
-@contextmanager
-def _company() -> Iterator[tuple[int, int, Callable[[], None]]]:
-    """This process's number, how many there are, and a function that waits for all of them."""
-    if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
-        yield 0, 1, lambda: None
-        return
-    try:
-        from accelerate import PartialState
-    except ImportError:
-        raise MissingExtraError("Sharing the items among processes", "train") from None
-    state = PartialState(cpu=True)
-    try:
-        yield state.process_index, state.num_processes, state.wait_for_everyone
-    finally:
-        state.destroy_process_group()
+def _settings(made_by: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result says of how predictions were made; nothing that was not said is guessed."""
+    told = {"name": "not stated", "size": None, **made_by.get("settings", {})}
+    return {**told, "name": str(told["name"]), "version": made_by.get("version")}

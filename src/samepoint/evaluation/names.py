@@ -28,17 +28,29 @@ SCORING: dict[str, tuple[str, ...]] = {
 }
 """Of each benchmark, the scoring protocols by name, the default first."""
 
+NAMES = tuple(SCORING)
+VIDEO_POINTS = NAMES[:4]
+
+
+def check_benchmark(name: str) -> None:
+    """Raise the InputError of an unknown benchmark, with the nearest name."""
+    if name not in NAMES:
+        near = get_close_matches(name.lower().replace("_", "-"), NAMES, n=1)
+        hint = f"did you mean {near[0]}? All: " if near else "expected one of "
+        raise InputError(f"no benchmark is called {name!r}; {hint}{', '.join(NAMES)}")
+
 
 def split_protocols(benchmark: str, names: Sequence[str]) -> tuple[str | None, str | None]:
     """The prediction settings and the scoring protocol among ``names``, None where there is none.
 
     Raises:
-        InputError: an unknown name, or two of a kind.
+        InputError: an unknown benchmark or name, or two of a kind.
 
     >>> split_protocols("badja", ["badja-visible", "fgvc"])
     ('fgvc', 'badja-visible')
     """
-    scoring = SCORING.get(benchmark, ())
+    check_benchmark(benchmark)
+    scoring = SCORING[benchmark]
     kinds: dict[bool, str] = {}
     for name in names:
         if name not in SETTINGS and name not in scoring:

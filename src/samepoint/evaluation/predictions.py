@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import time
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,38 +23,116 @@ from samepoint.process import peak_memory
 Arrays = dict[str, NDArray[Any]]
 
 _SETTINGS = "settings.json"
+_LONGEST = 180
+_KINDS = {"f": "numbers", "i": "whole numbers"}
+_PLAIN = " !#$&'()+,;=@[]^`{}~-_."
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One item's arrays, and the file they are from."""
+
+    path: Path
+    arrays: Mapping[str, NDArray[Any]]
+
+    def get(self, name: str, shape: tuple[int | None, ...], kind: str = "f") -> NDArray[Any]:
+        """An array of that shape (None: any length), of numbers ("f") or whole numbers ("i").
+
+        Raises:
+            InputError: it is not there, or is something else.
+        """
+        if name not in self.arrays:
+            raise InputError(f"{self.path}: no array {name!r}; it has {', '.join(self.arrays) or 'none'}")
+        array = self.arrays[name]
+        fits = array.ndim == len(shape) and all(
+            side in (None, given) for side, given in zip(shape, array.shape, strict=True)
+        )
+        if not fits or array.dtype.kind not in ("biuf" if kind == "f" else "biu"):
+            wanted = "(" + ", ".join("any" if side is None else str(side) for side in shape) + ")"
+            raise InputError(
+                f"{self.path}: {name} is {array.dtype} of shape {array.shape}, expected {_KINDS[kind]} of {wanted}"
+            )
+        return array
+
+    def equal(self, name: str, expected: NDArray[Any], what: str) -> None:
+        """Raise InputError where the array is not ``expected``."""
+        array = self.get(name, expected.shape)
+        if not np.array_equal(array, expected):
+            raise InputError(f"{self.path}: {name} is {_shown(array)}, {what} {_shown(expected)}")
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Put the file's name before the InputErrors of the body."""
+        try:
+            yield
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from None
 
 
 class Predictions:
-    """A folder of predictions: ``<item>.npz`` each, and ``settings.json``.
+    """A folder with ``<item>.npz`` each, and ``settings.json``, which says what made them.
 
     Args:
-        folder: made when the first prediction is saved.
-        settings: everything that decides what a prediction is, as JSON can say it.
-        overwrite: give up predictions that other settings made, instead of refusing to mix with them.
-
-    Raises:
-        InputError: the folder holds predictions of other settings; says which differ.
+        folder: may not be there yet.
+        made_by: ``benchmark``, ``task``, ``model`` (name, sha256), ``version``, and ``settings``: everything that
+            decides what a prediction is, as JSON can say it.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], *, overwrite: bool = False) -> None:
+    def __init__(self, folder: Path, made_by: Mapping[str, Any]) -> None:
         self.folder = folder
-        self.settings: dict[str, Any] = json.loads(json.dumps(settings))
-        stored = _stored_settings(folder)
-        if stored is None or stored == self.settings:
+        self.made_by: dict[str, Any] = json.loads(json.dumps(made_by, allow_nan=False))
+
+    @classmethod
+    def found(cls, folder: Path) -> Predictions:
+        """What is in a folder, whatever made it; without ``settings.json`` nothing is known of that.
+
+        Raises:
+            InputError: no such folder, or a ``settings.json`` that cannot be used.
+        """
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; predictions were expected there")
+        return cls(folder, _stored(folder) or {})
+
+    def begin(self, *, overwrite: bool = False) -> None:
+        """Make the folder, or go on in the one that is there.
+
+        Args:
+            overwrite: give up what is there.
+
+        Raises:
+            InputError: it holds predictions of other settings (says which differ) or of unknown ones.
+        """
+        stored = _stored(self.folder)
+        there = stored is not None or any(self.folder.rglob("*.npz"))
+        if there and not overwrite:
+            if stored is None:
+                raise InputError(
+                    f"{self.folder}: holds predictions but no {_SETTINGS} that says what made them; "
+                    "give another output, or --overwrite to replace them"
+                )
+            difference = _difference(_decisive(stored), _decisive(self.made_by))
+            if difference:
+                raise InputError(
+                    f"{self.folder}: holds predictions made with other settings ({difference}); "
+                    "give another output, or --overwrite to replace them"
+                )
+            self.made_by = stored
+            for path in self.folder.rglob(".*.part.npz"):  # of a process that was killed
+                path.unlink()
             return
-        if not overwrite:
-            raise InputError(
-                f"{folder}: holds predictions made with other settings ({_difference(stored, self.settings)}); "
-                "give another output, or --overwrite to replace them"
-            )
-        for path in folder.rglob("*.npz"):
+        for path in self.folder.rglob("*.npz"):
             path.unlink()
-        (folder / _SETTINGS).unlink()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise InputError(f"{self.folder}: predictions cannot be kept there ({error.strerror})") from None
+        with atomic_write(self.folder / _SETTINGS, "w") as file:
+            file.write(json.dumps(self.made_by, indent=1, sort_keys=True) + "\n")
 
     def path(self, item: str) -> Path:
-        """Where the prediction of an item lies; its name may hold slashes."""
-        return self.folder / f"{item}.npz"
+        """Where the prediction of an item lies."""
+        return self.folder / f"{file_name(item)}.npz"
 
     def has(self, item: str) -> bool:
         return self.path(item).is_file()
@@ -62,13 +144,11 @@ class Predictions:
         seconds = time.perf_counter() - began
         path = self.path(item)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / _SETTINGS).exists():
-            with atomic_write(self.folder / _SETTINGS, "w") as file:
-                file.write(json.dumps(self.settings, indent=1, sort_keys=True) + "\n")
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays, seconds=np.float64(seconds), peak_memory=np.int64(peak_memory() or 0))
+            cost = {"seconds": np.float64(seconds), "peak_memory": np.int64(peak_memory() or 0)}
+            np.savez_compressed(file, **arrays, **cost)  # type: ignore[arg-type]
 
-    def load(self, item: str) -> Arrays:
+    def load(self, item: str) -> Prediction:
         """The arrays of an item.
 
         Raises:
@@ -76,33 +156,76 @@ class Predictions:
         """
         path = self.path(item)
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                return Prediction(path, {name: archive[name] for name in archive.files})
         except FileNotFoundError:
-            raise InputError(f"{path}: this prediction is missing; run evaluate again to make it") from None
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+            raise InputError(f"{path}: missing; every item needs its prediction") from None
+        except Exception as error:  # a damaged archive raises whatever zlib, zipfile or numpy run into
             raise InputError(f"{path}: not a readable prediction ({error}); remove it and run evaluate again") from None
 
 
-def _stored_settings(folder: Path) -> dict[str, Any] | None:
+def file_name(item: str) -> str:
+    """An item's name as a relative path without suffix that every file system takes, different for different names.
+
+    Slashes make folders. All but ASCII letters, digits and harmless signs become ``%`` and the hexadecimal digits of
+    their UTF-8 bytes.
+
+    >>> file_name("run/000002-2009_01-2009_02:aeroplane")
+    'run/000002-2009_01-2009_02%3Aaeroplane'
+    """
+    return "/".join(_part(part) for part in item.split("/"))
+
+
+def _part(name: str) -> str:
+    plain = quote(name, safe=_PLAIN, errors="surrogatepass") or "%"
+    if plain[0] == "." or _RESERVED.match(plain):  # hidden, the folder itself or above, a device
+        plain = f"%{ord(plain[0]):02X}{plain[1:]}"
+    if plain[-1] in ". ":  # dropped by Windows
+        plain = f"{plain[:-1]}%{ord(plain[-1]):02X}"
+    if len(plain) > _LONGEST:
+        plain = f"{plain[:_LONGEST]}%{hashlib.sha256(plain.encode()).hexdigest()[:16]}"
+    return plain
+
+
+def _stored(folder: Path) -> dict[str, Any] | None:
     path = folder / _SETTINGS
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: expected an object with the settings of the predictions")
-    return value
+    model, settings = (value.get(key, {}) if isinstance(value, dict) else None for key in ("model", "settings"))
+    if not isinstance(model, dict) or not isinstance(settings, dict):
+        raise InputError(f"{path}: expected an object with the objects model and settings")
+    return dict(value)
+
+
+def _decisive(made_by: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be equal for predictions to be the same: a model is its weights, whatever its file is called."""
+    model = made_by.get("model", {})
+    known = {"sha256": model["sha256"]} if model.get("sha256") else {"name": model.get("name")}
+    return {"benchmark": made_by.get("benchmark"), "model": known, "settings": made_by.get("settings")}
 
 
 def _difference(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """Which entries differ, the first three.
+    """Which entries differ, the first three; empty where none does.
 
-    >>> _difference({"a": 1, "b": 2}, {"a": 1, "b": 3})
-    'b: 2, now 3'
+    >>> _difference({"a": 1, "b": {"c": 2, "d": 4}}, {"a": 1, "b": {"c": 3, "d": 4}})
+    'b.c: 2, now 3'
     """
-    keys = [key for key in sorted({*stored, *asked}) if stored.get(key) != asked.get(key)]
-    parts = [f"{key}: {json.dumps(stored.get(key))}, now {json.dumps(asked.get(key))}" for key in keys[:3]]
-    return "; ".join(parts)
+    left, right = _flat(stored), _flat(asked)
+    keys = [key for key in sorted({*left, *right}) if left.get(key) != right.get(key)]
+    return "; ".join(f"{key}: {json.dumps(left.get(key))}, now {json.dumps(right.get(key))}" for key in keys[:3])
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, entry in value.items():
+        found |= _flat(entry, f"{prefix}{key}.") if isinstance(entry, Mapping) else {f"{prefix}{key}": entry}
+    return found
+
+
+def _shown(array: NDArray[Any]) -> str:
+    text = str(array.tolist())
+    return text if len(text) <= 60 else f"{text[:60]}..."

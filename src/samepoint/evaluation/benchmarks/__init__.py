@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 from samepoint.errors import InputError
 from samepoint.evaluation.benchmarks.base import Asked, Benchmark, Model, Scores
-
-VIDEO_POINTS = ("tapvid-davis", "tapvid-kinetics", "tapvid-rgb-stacking", "robotap")
-PICTURE_PAIRS = ("spair-71k", "spair-u", "pf-pascal", "pf-willow")
-NAMES = (*VIDEO_POINTS, "jhmdb", "badja", "davis-2016", "davis-2017", *PICTURE_PAIRS)
+from samepoint.evaluation.names import NAMES, VIDEO_POINTS, check_benchmark
 
 __all__ = ["NAMES", "Asked", "Benchmark", "Model", "Scores", "make"]
 
@@ -20,10 +15,7 @@ def make(name: str, asked: Asked) -> dict[str, Benchmark]:
     Raises:
         InputError: unknown name or task, a protocol that the benchmark does not have, nothing at its folder.
     """
-    if name not in NAMES:
-        near = get_close_matches(name.lower().replace("_", "-"), NAMES, n=1)
-        hint = f"did you mean {near[0]}? All: " if near else "expected one of "
-        raise InputError(f"no benchmark is called {name!r}; {hint}{', '.join(NAMES)}")
+    check_benchmark(name)
     if not asked.root.is_dir():
         raise InputError(f"{asked.root}: no such folder; expected the data set of {name}")
     if asked.task is not None and name != "jhmdb":
@@ -55,11 +47,9 @@ def _jhmdb(asked: Asked) -> dict[str, Benchmark]:
 
     if asked.task not in (None, "joints", "masks"):
         raise InputError(f"--task {asked.task}: jhmdb has the tasks joints and masks")
-    tasks: dict[str, Benchmark] = {}
-    if asked.task in (None, "joints"):
-        tasks["joints"] = JhmdbJoints(asked)
-    if asked.task == "masks" or (asked.task is None and asked.scoring is None):
-        masks = JhmdbMasks(asked)
-        if asked.task == "masks" or masks.names():
-            tasks["masks"] = masks
-    return tasks
+    if asked.task == "masks" and asked.scoring is not None:
+        raise InputError(f"--protocol {asked.scoring}: a way of scoring joints; masks have one only")
+    tasks: dict[str, Benchmark] = {"joints": JhmdbJoints(asked), "masks": JhmdbMasks(asked)}
+    if asked.task is not None:
+        return {asked.task: tasks[asked.task]}
+    return {task: one for task, one in tasks.items() if one.names()}

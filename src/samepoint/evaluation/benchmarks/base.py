@@ -7,13 +7,15 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from torch import nn
+import numpy as np
+from numpy.typing import NDArray
 
-from samepoint.evaluation.predictions import Arrays
-from samepoint.models.features import UNTRAINED, has_our_metadata, load_features
-from samepoint.models.weights import TABLE, resolve, sha256
+from samepoint.evaluation.predictions import Arrays, Prediction
+
+if TYPE_CHECKING:  # only those who predict pay for PyTorch
+    from torch import nn
 
 Percentages = dict[str, "float | None"]
 """Metric -> percentage (pixels for median errors); None where there was nothing to score."""
@@ -43,6 +45,9 @@ class Model:
         Raises:
             InputError: neither a known name nor a file.
         """
+        from samepoint.models.features import UNTRAINED, has_our_metadata
+        from samepoint.models.weights import TABLE, resolve, sha256
+
         if self.source == UNTRAINED:
             return Identity(self.source, None, False)
         path = resolve(self.source)
@@ -51,6 +56,8 @@ class Model:
 
     @cached_property
     def network(self) -> nn.Module:
+        from samepoint.models.features import load_features
+
         return load_features(self.source).network
 
 
@@ -78,9 +85,9 @@ class Scores:
     metrics: Percentages = field(default_factory=dict)
     per_item: dict[str, Percentages] = field(default_factory=dict)
 
-    def join(self, other: Scores) -> None:
-        """Take in another task's scores of the same items."""
-        self.protocol.update({key: value for key, value in other.protocol.items() if key not in self.protocol})
+    def join(self, task: str, other: Scores) -> None:
+        """Take in another task's scores of the same set; its protocol goes under the task's name."""
+        self.protocol[task] = other.protocol
         self.metrics.update(other.metrics)
         for item, values in other.per_item.items():
             self.per_item.setdefault(item, {}).update(values)
@@ -89,7 +96,8 @@ class Scores:
 class Scorer(Protocol):
     """Takes in the items one by one."""
 
-    def update(self, item: Any, arrays: Arrays) -> None: ...
+    def update(self, item: Any, prediction: Prediction) -> None:
+        """Raises InputError where the prediction is not one of that item."""
 
     def scores(self) -> list[Scores]:
         """Of every scoring protocol, that to report first at the head."""
@@ -122,3 +130,36 @@ def percentages(scores: Mapping[Any, float], name: str = "{}", factor: float = 1
     {'PCK@0.1': 50.0, 'PCK@0.2': None}
     """
     return {name.format(key): factor * value if math.isfinite(value) else None for key, value in scores.items()}
+
+
+def plain(settings: Any) -> Any:
+    """Settings as JSON can say them: what is infinite as None.
+
+    >>> plain({"size": (480, 854), "reach": float("inf")})
+    {'size': [480, 854], 'reach': None}
+    """
+    if isinstance(settings, Mapping):
+        return {key: plain(value) for key, value in settings.items()}
+    if isinstance(settings, tuple | list):
+        return [plain(value) for value in settings]
+    return None if isinstance(settings, float) and not math.isfinite(settings) else settings
+
+
+def rescaled(xy: NDArray[Any], size: tuple[int, int], wanted: tuple[int, int]) -> NDArray[np.float32]:
+    """Raster positions (..., 2) of pictures of ``size`` (H, W) in pictures of another.
+
+    >>> rescaled(np.array([[10.0, 10.0]]), (100, 200), (50, 50)).tolist()
+    [[2.5, 5.0]]
+    """
+    factor = np.array([wanted[1] / size[1], wanted[0] / size[0]])
+    return (np.asarray(xy, np.float64) * factor).astype(np.float32)
+
+
+def predicted_xy(prediction: Prediction, shape: tuple[int, ...], size: tuple[int, int]) -> NDArray[Any]:
+    """``xy`` (*shape, 2), raster pixels of pictures whose ``size`` the prediction states.
+
+    Raises:
+        InputError: another shape, or pixels of pictures of another size.
+    """
+    prediction.equal("size", np.array(size), "the item is")
+    return prediction.get("xy", (*shape, 2))

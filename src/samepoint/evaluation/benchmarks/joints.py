@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from functools import cached_property
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 
 from samepoint.datasets import badja, jhmdb
 from samepoint.datasets.badja import BadjaSequence
 from samepoint.datasets.jhmdb import JhmdbClip
-from samepoint.evaluation.benchmarks.base import Asked, Percentages, Scores, percentages
-from samepoint.evaluation.benchmarks.points import PointSettings, follow, point_settings, rescaled, resized
+from samepoint.evaluation.benchmarks.base import Asked, Percentages, Scores, percentages, predicted_xy, rescaled
 from samepoint.evaluation.metrics.pck import (
     AVERAGES,
     FIRST_FRAME_COUNTS,
@@ -24,7 +23,10 @@ from samepoint.evaluation.metrics.pck import (
     jhmdb_counts,
 )
 from samepoint.evaluation.metrics.sums import check_name
-from samepoint.evaluation.predictions import Arrays
+from samepoint.evaluation.predictions import Arrays, Prediction
+
+if TYPE_CHECKING:
+    from samepoint.evaluation.benchmarks.points import PointSettings
 
 BADJA_PROTOCOLS: tuple[BadjaProtocol, ...] = get_args(BadjaProtocol)
 JHMDB_PROTOCOLS: tuple[JhmdbProtocol, ...] = get_args(JhmdbProtocol)
@@ -46,6 +48,8 @@ class BadjaBenchmark:
 
     @cached_property
     def follower(self) -> PointSettings:
+        from samepoint.evaluation.benchmarks.points import point_settings
+
         return point_settings(self.asked.settings, "badja", self.asked.model.identity.ours)
 
     def settings(self) -> dict[str, Any]:
@@ -55,12 +59,14 @@ class BadjaBenchmark:
         return iter(badja.sequences(self.asked.root, only=only))
 
     def predict(self, item: BadjaSequence) -> Arrays:
+        from samepoint.evaluation.benchmarks.points import follow
+
         start = item.protocol_xy(_SCORED)[:, 0]
         frame = np.zeros(len(start), np.int64)
         device = self.asked.model.device
         answer = follow(item.frames(_SCORED), frame, start, self.follower, self.asked.model.network, device=device)
         answer["xy"] = rescaled(answer["xy"], _SCORED, item.size)
-        return {**answer, "query_frame": frame}
+        return {**answer, "query_frame": frame, "size": np.array(item.size)}
 
     def scorer(self) -> BadjaScorer:
         return BadjaScorer(self.asked.scoring)
@@ -72,9 +78,10 @@ class BadjaScorer:
     def __init__(self, first: str | None) -> None:
         self.pck = _Pck(cast(BadjaProtocol, first or "badja-pips"), BADJA_PROTOCOLS)
 
-    def update(self, item: BadjaSequence, arrays: Arrays) -> None:
-        guess = rescaled(arrays["xy"], item.size, _SCORED)[:, item.annotated]
+    def update(self, item: BadjaSequence, prediction: Prediction) -> None:
         truth, areas = item.protocol_xy(_SCORED), item.masks(_SCORED).sum(axis=(1, 2))
+        found = predicted_xy(prediction, (len(truth), len(item.frame_paths)), item.size)
+        guess = rescaled(found, item.size, _SCORED)[:, item.annotated]
         for protocol in BADJA_PROTOCOLS:
             self.pck.update(protocol, item.name, badja_counts(guess, truth, item.visible, areas, protocol))
 
@@ -97,6 +104,8 @@ class JhmdbJoints:
 
     @cached_property
     def follower(self) -> PointSettings:
+        from samepoint.evaluation.benchmarks.points import point_settings
+
         return point_settings(self.asked.settings, "jhmdb", self.asked.model.identity.ours)
 
     def settings(self) -> dict[str, Any]:
@@ -106,6 +115,8 @@ class JhmdbJoints:
         return jhmdb.sequences(self.asked.root, with_joints=True, only=only)
 
     def predict(self, item: JhmdbClip) -> Arrays:
+        from samepoint.evaluation.benchmarks.points import follow, resized
+
         frames = resized(item.frames(), self.follower)
         size = (frames.shape[1], frames.shape[2])
         start = rescaled(_joints(item)[:, 0], item.size, size)
@@ -113,7 +124,7 @@ class JhmdbJoints:
         device = self.asked.model.device
         answer = follow(frames, frame, start, self.follower, self.asked.model.network, device=device)
         answer["xy"] = rescaled(answer["xy"], size, item.size)
-        return {**answer, "query_frame": frame}
+        return {**answer, "query_frame": frame, "size": np.array(item.size)}
 
     def scorer(self) -> JhmdbScorer:
         return JhmdbScorer(self.asked.scoring)
@@ -125,9 +136,10 @@ class JhmdbScorer:
     def __init__(self, first: str | None) -> None:
         self.pck = _Pck(cast(JhmdbProtocol, first or "jhmdb-strict"), JHMDB_PROTOCOLS)
 
-    def update(self, item: JhmdbClip, arrays: Arrays) -> None:
-        guess = arrays["xy"]
-        truth = _joints(item)[:, : guess.shape[1]]
+    def update(self, item: JhmdbClip, prediction: Prediction) -> None:
+        truth = _joints(item)
+        length = annotated_frames(item, prediction.get("xy", (len(truth), None, 2)).shape[1])
+        guess, truth = predicted_xy(prediction, (len(truth), length), item.size), truth[:, :length]
         for protocol in JHMDB_PROTOCOLS:
             self.pck.update(protocol, item.name, jhmdb_counts(guess, truth, item.size, protocol))
 
@@ -160,6 +172,13 @@ class _Pck:
             total = self.totals[protocol]
             found.append(Scores(facts, percentages(total.compute(), _pattern(protocol)), self.items[protocol]))
         return found
+
+
+def annotated_frames(item: JhmdbClip, predicted: int) -> int:
+    """How many frames an item has: all that are annotated, or as many as its video, which may end earlier."""
+    if predicted == item.length or item.source.is_dir():
+        return item.length
+    return len(item.frames())  # told by decoding only, see there
 
 
 def _pattern(protocol: str) -> str:

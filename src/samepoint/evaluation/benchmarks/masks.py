@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -13,12 +13,14 @@ from samepoint.datasets import davis, jhmdb
 from samepoint.datasets.davis import DavisSequence
 from samepoint.datasets.jhmdb import JhmdbClip
 from samepoint.errors import InputError
-from samepoint.evaluation.benchmarks.base import Asked, Percentages, Scores, percentages
+from samepoint.evaluation.benchmarks.base import Asked, Percentages, Scores, percentages, plain
+from samepoint.evaluation.benchmarks.joints import annotated_frames
 from samepoint.evaluation.metrics.davis import DavisScore, sequence_scores
-from samepoint.evaluation.metrics.sums import check_name
-from samepoint.evaluation.predictions import Arrays
+from samepoint.evaluation.predictions import Arrays, Prediction
 from samepoint.structures import Video
-from samepoint.tracking import MASK_PROTOCOLS, MaskSettings, segment
+
+if TYPE_CHECKING:
+    from samepoint.tracking import MaskSettings
 
 ScoredAs = Literal["davis2016", "davis2017", "masks"]
 
@@ -29,11 +31,12 @@ class _MaskBenchmark:
     scored_as: ScoredAs
 
     def __init__(self, asked: Asked) -> None:
-        check_name("scoring protocol", asked.scoring or self.scored_as, (self.scored_as,))
         self.asked = asked
 
     @cached_property
     def settings_name(self) -> str:
+        from samepoint.tracking import MASK_PROTOCOLS
+
         name = self.asked.settings or ("samepoint" if self.asked.model.identity.ours else "fgvc")
         if name not in MASK_PROTOCOLS:
             raise InputError(
@@ -43,14 +46,18 @@ class _MaskBenchmark:
 
     @property
     def propagation(self) -> MaskSettings:
+        from samepoint.tracking import MASK_PROTOCOLS
+
         return MASK_PROTOCOLS[self.settings_name]
 
     def settings(self) -> dict[str, Any]:
-        return {"name": self.settings_name, **asdict(self.propagation)}
+        return plain({"name": self.settings_name, **asdict(self.propagation)})
 
     def _segment(self, video: Video | np.ndarray, first: np.ndarray) -> Arrays:
         if not first.any():  # nothing to follow: everything is background
             return {"labels": np.zeros((len(video), *first.shape), np.uint8)}
+        from samepoint.tracking import segment
+
         model = self.asked.model
         masks = segment(video, first, model=model.network, settings=self.propagation, device=model.device)
         return {"labels": masks.labels}
@@ -106,10 +113,15 @@ class MaskScorer:
         self.scored_as, self.total = scored_as, DavisScore()
         self.items: dict[str, Percentages] = {}
 
-    def update(self, item: DavisSequence | JhmdbClip, arrays: Arrays) -> None:
-        labels = arrays["labels"]
-        truth = item.masks() if isinstance(item, DavisSequence) else _masks(item)[: len(labels)]
-        scores = sequence_scores(labels, truth, self.scored_as)
+    def update(self, item: DavisSequence | JhmdbClip, prediction: Prediction) -> None:
+        if isinstance(item, DavisSequence):
+            truth = item.masks()
+        else:
+            truth = _masks(item)
+            truth = truth[: annotated_frames(item, len(prediction.get("labels", (None, *truth.shape[1:]), "i")))]
+        labels = prediction.get("labels", truth.shape, "i")
+        with prediction.named():
+            scores = sequence_scores(labels, truth, self.scored_as)
         self.total.update(scores)
         self.items[item.name] = percentages(scores.metrics())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -13,12 +13,14 @@ from samepoint.datasets import check as checks
 from samepoint.datasets import pf_pascal, pf_willow, spair
 from samepoint.datasets.pairs import ImagePair, Pairs
 from samepoint.errors import InputError
-from samepoint.evaluation.benchmarks.base import Asked, Percentages, Scores, percentages
+from samepoint.evaluation.benchmarks.base import Asked, Percentages, Scores, percentages, plain, predicted_xy
 from samepoint.evaluation.metrics.semantic import PROTOCOLS, Protocol, SemanticScore, pair_counts
 from samepoint.evaluation.metrics.sums import check_name
 from samepoint.evaluation.names import SCORING
-from samepoint.evaluation.predictions import Arrays
-from samepoint.matching.features import FeatureMatchSettings, PictureEncoder, PictureMap, match_maps
+from samepoint.evaluation.predictions import Arrays, Prediction
+
+if TYPE_CHECKING:
+    from samepoint.matching.features import FeatureMatchSettings, PictureEncoder, PictureMap
 
 _READERS = {
     "spair-71k": spair.pairs,
@@ -38,8 +40,13 @@ class PairBenchmark:
             raise InputError(f"--protocol {asked.settings}: settings for videos; {name} compares pictures")
         self.name, self.asked = name, asked
         self.protocol = PROTOCOLS[asked.scoring or known[0]]
+
+    @cached_property
+    def matching(self) -> FeatureMatchSettings:
+        from samepoint.matching.features import FeatureMatchSettings
+
         # Of our own maps those at stride 8 carry meaning; the fine ones tell neighbours apart, not parts of things.
-        self.matching = FeatureMatchSettings(level=1 if asked.model.identity.ours else -1)
+        return FeatureMatchSettings(level=1 if self.asked.model.identity.ours else -1)
 
     @cached_property
     def pairs(self) -> Pairs:
@@ -55,7 +62,7 @@ class PairBenchmark:
         asks: dict[str, Any] = {"direction": self.protocol.direction, "whole_queries": self.protocol.whole_queries}
         if self.protocol.whole_queries:
             asks["space"] = self.protocol.space
-        return {"name": "samepoint", **asdict(self.matching), **asks}
+        return plain({"name": "samepoint", **asdict(self.matching), **asks})
 
     def items(self, only: Collection[str]) -> Iterator[ImagePair]:
         wanted = frozenset(only)
@@ -65,16 +72,20 @@ class PairBenchmark:
 
     @cached_property
     def encoder(self) -> PictureEncoder:
+        from samepoint.matching.features import PictureEncoder
+
         model = self.asked.model
         return PictureEncoder(model.network, self.matching, device=model.device)  # type: ignore[arg-type]
 
     def predict(self, item: ImagePair) -> Arrays:
+        from samepoint.matching.features import match_maps
+
         source, target = self._map(item, "source"), self._map(item, "target")
         if self.protocol.direction == "t2s":
             source, target = target, source
         asked = self.protocol.queries(_sides(item, self.protocol)[0], source.size)
         xy, confidence = match_maps(source, target, asked, self.matching)
-        return {"xy": xy, "confidence": confidence}
+        return {"xy": xy, "confidence": confidence, "size": np.array(target.size)}
 
     def _map(self, item: ImagePair, which: str) -> PictureMap:
         path, read = (item.source_path, item.source) if which == "source" else (item.target_path, item.target)
@@ -100,12 +111,13 @@ class PairScorer:
         self.leaks = 0
         self.items: list[dict[str, Percentages]] = [{} for _ in protocols]
 
-    def update(self, item: ImagePair, arrays: Arrays) -> None:
+    def update(self, item: ImagePair, prediction: Prediction) -> None:
         for protocol, total, items in zip(self.protocols, self.totals, self.items, strict=True):
             truth = _sides(item, protocol)[1]
             there = protocol.direction == "s2t"
             size, box = (item.target_size, item.target_box) if there else (item.source_size, item.source_box)
-            counts = pair_counts(arrays["xy"], truth, size, protocol, box=box)
+            guess = predicted_xy(prediction, (len(truth),), size)
+            counts = pair_counts(guess, truth, size, protocol, box=box)
             total.update(counts, item.category, item.flags)
             if protocol is self.protocols[0] and not item.leaked:
                 self.clean.update(counts, item.category)

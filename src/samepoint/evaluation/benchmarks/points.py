@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from samepoint.correspondence import Window
 from samepoint.datasets.frames import resize_frames
 from samepoint.errors import InputError
+from samepoint.evaluation.benchmarks.base import plain
 from samepoint.evaluation.predictions import Arrays
-from samepoint.geometry import Lattice
+from samepoint.geometry import Lattice, read_peak_published
 from samepoint.structures import Queries
 from samepoint.tracking import PropagatedPoints, PropagationSettings, track
 from samepoint.tracking.tracker import Method
@@ -36,6 +37,9 @@ class PointSettings:
     """Of the map that labels are propagated on; None is the finest."""
     propagation: PropagationSettings | None = None
     """None follows with the default tracker."""
+    labels: Literal["centred", "spanning", "crw"] = "centred"
+    """Where labels are put and read: where the network's cells are centred; as if cells spanned the picture like large
+    pixels; or CRW's way, see :class:`CrwPoints`."""
 
     def describe(self) -> dict[str, Any]:
         """As JSON can say it."""
@@ -44,7 +48,7 @@ class PointSettings:
             kept = asdict(self.propagation)
             del kept["level"]  # said by the stride
             facts["propagation"] = {**kept, "dtype": str(self.propagation.dtype).removeprefix("torch.")}
-        return facts
+        return plain(facts)
 
     def method(self, network: nn.Module) -> Method:
         """What carries the points.
@@ -61,21 +65,44 @@ class PointSettings:
                 known = ", ".join(map(str, strides))
                 raise InputError(f"{self.name}: wants a map of stride {self.stride}; the model has {known}")
             level = strides.index(self.stride)
-        return PropagatedPoints(lattices, replace(self.propagation, level=level))
+        settings = replace(self.propagation, level=level)
+        if self.labels == "crw":
+            return CrwPoints(lattices, settings)
+        if self.labels == "spanning":
+            lattices = [Lattice(lattice.stride, lattice.stride / 2) for lattice in lattices]
+        return PropagatedPoints(lattices, settings)
+
+
+class CrwPoints(PropagatedPoints):
+    """CRW's (NeurIPS 2020): the memory is full from the start, with copies of the query frame; cells are read as cells.
+
+    While copies are in it, the ``topk`` largest affinities are to few different cells.
+    """
+
+    def add(self, maps: tuple[Tensor, ...], xy: Tensor) -> None:
+        super().add(maps, xy)
+        group = self.groups[-1]
+        group.recent.extend([group.first] * self.settings.context)
+
+    def read(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        cells = read_peak_published(labels, self.settings.read_count)
+        return self.lattice.to_pixels(cells), labels.flatten(1).amax(dim=1)
 
 
 _SIZES: dict[Family, tuple[int, int] | None] = {"tapvid": (256, 256), "badja": (320, 512), "jhmdb": None}
 _PUBLISHED = PropagationSettings(read_out="published")
-_SPA = replace(_PUBLISHED, context=20, window=Window.square(5), sigma=4.7)
+# A label of 4 pixels in a clip of 320x240, made square: 4.7 on average over the two axes.
+_JOINTS = replace(_PUBLISHED, sigma=4.7)
+_SPA = replace(_JOINTS, context=20, window=Window.square(5))
+_SQUARE = (320, 320)
 
 PUBLISHED: dict[tuple[str, Family], PointSettings] = {
     ("fgvc", "tapvid"): PointSettings("fgvc", (256, 256), propagation=_PUBLISHED),
     ("fgvc", "badja"): PointSettings("fgvc", (320, 512), propagation=_PUBLISHED),
-    # A label of 4 pixels in a clip of 320x240, made square: 4.7 on average over the two axes.
-    ("fgvc", "jhmdb"): PointSettings("fgvc", (320, 320), propagation=replace(_PUBLISHED, sigma=4.7)),
+    ("fgvc", "jhmdb"): PointSettings("fgvc", _SQUARE, propagation=_JOINTS, labels="spanning"),
     ("crw", "jhmdb"): PointSettings(
         "crw",
-        (320, 320),
+        _SQUARE,
         stride=8,
         propagation=replace(
             _PUBLISHED,
@@ -86,14 +113,24 @@ PUBLISHED: dict[tuple[str, Family], PointSettings] = {
             sigma=4.0,
             read_count=3,
         ),
+        labels="crw",
     ),
-    ("spa-then-temp", "jhmdb"): PointSettings("spa-then-temp", (320, 320), stride=8, propagation=_SPA),
+    ("spa-then-temp", "jhmdb"): PointSettings("spa-then-temp", _SQUARE, stride=8, propagation=_SPA, labels="spanning"),
     ("spa-then-temp-stride4", "jhmdb"): PointSettings(
-        "spa-then-temp-stride4", (320, 320), stride=4, propagation=replace(_SPA, window=Window.square(12))
+        "spa-then-temp-stride4",
+        _SQUARE,
+        stride=4,
+        propagation=replace(_SPA, window=Window.square(12)),
+        labels="spanning",
     ),
 }
-"""Published settings (FGVC, ICCV 2023; CRW, NeurIPS 2020; Spa-then-Temp, CVPR 2023): memory, window, top-k, temperature
-and size are theirs, labels are drawn on the working grid."""
+"""Published settings (FGVC, ICCV 2023; CRW, NeurIPS 2020; Spa-then-Temp, CVPR 2023).
+
+Memory, window, top-k, temperature and size are theirs. What differs: in JHMDB they draw labels on the clip's own pixels
+around whole-numbered centres and read them there; here both happen on the square working grid, without rounding. CRW
+gives no memory and window for joints, its own for masks are used. FGVC reports every point as occluded; here a point
+counts as visible where the peak of its map is 0.5 or more.
+"""
 
 
 def point_settings(name: str | None, family: Family, network_is_ours: bool) -> PointSettings:
@@ -157,13 +194,3 @@ def resized(frames: NDArray[np.uint8], settings: PointSettings) -> NDArray[np.ui
     if settings.size is None or frames.shape[1:3] == settings.size:
         return frames
     return resize_frames(frames, settings.size, settings.filter)
-
-
-def rescaled(xy: NDArray[Any], size: tuple[int, int], wanted: tuple[int, int]) -> NDArray[np.float32]:
-    """Raster positions (..., 2) of pictures of ``size`` (H, W) in pictures of another.
-
-    >>> rescaled(np.array([[10.0, 10.0]]), (100, 200), (50, 50)).tolist()
-    [[2.5, 5.0]]
-    """
-    factor = np.array([wanted[1] / size[1], wanted[0] / size[0]])
-    return (np.asarray(xy, np.float64) * factor).astype(np.float32)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from functools import cached_property
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+import numpy as np
 
 from samepoint.datasets import tapvid as reader
 from samepoint.datasets.sharded import TapvidVideo
-from samepoint.evaluation.benchmarks.base import Asked, Percentages, Scores, percentages
-from samepoint.evaluation.benchmarks.points import PointSettings, follow, point_settings, rescaled
+from samepoint.evaluation.benchmarks.base import Asked, Percentages, Scores, percentages, predicted_xy, rescaled
 from samepoint.evaluation.metrics.sums import check_name
 from samepoint.evaluation.metrics.tapvid import (
     SCORED_SIZE,
@@ -22,7 +23,10 @@ from samepoint.evaluation.metrics.tapvid import (
     tapvid_counts,
 )
 from samepoint.evaluation.metrics.trajectory import TrajectoryScore, trajectory_errors
-from samepoint.evaluation.predictions import Arrays
+from samepoint.evaluation.predictions import Arrays, Prediction
+
+if TYPE_CHECKING:
+    from samepoint.evaluation.benchmarks.points import PointSettings
 
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
@@ -44,6 +48,8 @@ class TapvidBenchmark:
 
     @cached_property
     def follower(self) -> PointSettings:
+        from samepoint.evaluation.benchmarks.points import point_settings
+
         return point_settings(self.asked.settings, "tapvid", self.asked.model.identity.ours)
 
     def settings(self) -> dict[str, Any]:
@@ -53,6 +59,8 @@ class TapvidBenchmark:
         return reader.sequences(self.asked.root, self.name, only=only)
 
     def predict(self, item: TapvidVideo) -> Arrays:
+        from samepoint.evaluation.benchmarks.points import follow
+
         settings = self.follower
         size = settings.size or item.size
         queries = self.queries(item)
@@ -66,7 +74,7 @@ class TapvidBenchmark:
             device=self.asked.model.device,
         )
         answer["xy"] = rescaled(answer["xy"], size, item.size)
-        return {**answer, "query_frame": queries.frame, "track": queries.track}
+        return {**answer, "query_frame": queries.frame, "track": queries.track, "size": np.array(item.size)}
 
     def queries(self, item: TapvidVideo) -> SampledQueries:
         """Where and when points are given, pixels of 256x256."""
@@ -88,11 +96,13 @@ class TapvidScorer:
         self.items: dict[str, dict[str, Percentages]] = {variant: {} for variant in self.variants}
         self.trajectory = TrajectoryScore()
 
-    def update(self, item: TapvidVideo, arrays: Arrays) -> None:
+    def update(self, item: TapvidVideo, prediction: Prediction) -> None:
         queries = self.benchmark.queries(item)
         truth, hidden = item.scaled_xy(SCORED_SIZE)[queries.track], item.occluded[queries.track]
-        guess = rescaled(arrays["xy"], item.size, SCORED_SIZE)
-        told = (queries.frame, truth, hidden, guess, arrays["confidence"] < 0.5)
+        prediction.equal("query_frame", queries.frame, "the queries are in")
+        prediction.equal("track", queries.track, "the queries are of the tracks")
+        guess = rescaled(predicted_xy(prediction, truth.shape[:2], item.size), item.size, SCORED_SIZE)
+        told = (queries.frame, truth, hidden, guess, prediction.get("confidence", hidden.shape) < 0.5)
         for variant in self.variants:
             counts = tapvid_counts(*told, self.benchmark.mode, variant)
             self.totals[variant].update(counts)

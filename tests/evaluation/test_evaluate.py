@@ -1,0 +1,215 @@
+"""``samepoint evaluate`` from data in official layouts to RESULT.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samepoint.cli.main import main
+from samepoint.evaluation.benchmarks.base import Model
+from samepoint.evaluation.benchmarks.joints import BadjaBenchmark
+from samepoint.evaluation.names import NAMES, SCORING
+from tests.evaluation import benchmark_trees as trees
+from tests.evaluation.commands import refused, run
+
+KEYS = {"benchmark", "protocol", "found", "missing", "metrics", "per_item", "model", "settings", "version", "seconds"}
+KEYS |= {"peak_memory", "other_protocols", "predictions"}
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {name: (folder / name).stat().st_mtime_ns for name in files(folder)}
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch):
+    """Called, it makes every later use of a network fail."""
+
+    def forbid() -> None:
+        monkeypatch.setattr(Model, "network", property(lambda self: pytest.fail("a network was asked for")))
+
+    return forbid
+
+
+@pytest.mark.usefixtures("small_work")
+@pytest.mark.parametrize("name", NAMES)
+def test_every_benchmark_end_to_end(name, tmp_path, weights, no_network, capsys) -> None:
+    root = trees.make(tmp_path / "data", name)
+    result = run(name, root, tmp_path / "r.json", "--model", weights)
+    out = capsys.readouterr().out
+    truth = trees.truth(root, name)
+    items = set().union(*truth.values())
+    assert set(result) == KEYS
+    assert (result["benchmark"], result["found"], set(result["per_item"])) == (name, len(items), items)
+    assert result["model"]["name"] == "tiny.safetensors"
+    assert len(result["model"]["sha256"]) == 64
+    assert {"name", "size", "query_mode", "aggregation", "settings"} <= set(result["protocol"])
+    assert result["protocol"]["name"] == SCORING[name][0]
+    assert result["metrics"]
+    assert all(value is None or value >= 0 or "decay" in key for key, value in result["metrics"].items())
+    assert result["seconds"] > 0
+    assert result["peak_memory"] > 1e7
+    assert bool(result["missing"]) == (name != "spair-u")  # these trees are a part of the sets; nobody counts SPair-U
+    assert out.startswith(f"{name}: {len(items)} items, model tiny.safetensors\n")
+    folder = tmp_path / "r.predictions"
+    count = sum(map(len, truth.values()))
+    assert len(files(folder)) == count + len(truth)  # one a video (or pair) and task, and the settings of each task
+    before = stamps(folder)
+    no_network()
+    assert run(name, root, tmp_path / "r.json", "--model", weights) == result
+    assert stamps(folder) == before
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch):
+    """BADJA without a network: what is asked of it, and an item at which it fails."""
+    calls: list[str] = []
+    fail: dict[str, BaseException] = {}
+
+    def predict(self, item):
+        calls.append(item.name)
+        if item.name in fail:
+            raise fail[item.name]
+        xy = np.full((20, len(item.frame_paths), 2), 5.0, np.float32)
+        return {"xy": xy, "confidence": xy[..., 0], "size": np.array(item.size)}
+
+    monkeypatch.setattr(BadjaBenchmark, "predict", predict)
+    monkeypatch.setattr(Model, "network", None)
+    return calls, fail
+
+
+def test_an_interrupted_run_goes_on(tmp_path, weights, counted, capsys) -> None:
+    calls, fail = counted
+    root, folder = trees.make(tmp_path / "data", "badja"), tmp_path / "r.predictions"
+    arguments = ["evaluate", "badja", "--root", str(root), "--output", str(tmp_path / "r.json"), "--model", weights]
+    fail["cow"] = KeyboardInterrupt()
+    assert main(arguments) == 130
+    assert capsys.readouterr().err == "samepoint: interrupted\n"
+    assert files(folder) == ["joints/ant.npz", "joints/settings.json"]
+    assert not (tmp_path / "r.json").exists()
+    fail.clear()
+    assert main(arguments) == 0
+    assert calls == ["ant", "cow", "cow"]
+    assert files(folder) == ["joints/ant.npz", "joints/cow.npz", "joints/settings.json"]
+
+
+def test_a_limited_run_and_the_whole_one_share_predictions(tmp_path, weights, counted) -> None:
+    calls, _ = counted
+    root = trees.make(tmp_path / "data", "badja")
+    part = run("badja", root, tmp_path / "r.json", "--model", weights, "--limit", "1")
+    assert (part["found"], list(part["per_item"]), part["settings"]["limit"]) == (1, ["ant"], 1)
+    whole = run("badja", root, tmp_path / "r.json", "--model", weights)
+    assert (whole["found"], calls) == (2, ["ant", "cow"])
+    assert whole["seconds"] >= part["seconds"]
+    again = run("badja", root, tmp_path / "r.json", "--model", weights, "--limit", "1", "--protocol", "badja-visible")
+    assert (again["found"], again["protocol"]["name"], calls) == (1, "badja-visible", ["ant", "cow"])
+
+
+def test_other_settings_are_not_mixed(tmp_path, weights, counted, capsys) -> None:
+    calls, _ = counted
+    root, output = trees.make(tmp_path / "data", "badja"), tmp_path / "r.json"
+    run("badja", root, output, "--model", weights)
+    asked = ("badja", "--root", root, "--output", output, "--model", weights, "--protocol", "fgvc")
+    said = refused(capsys, *asked)
+    assert 'settings.name: "samepoint", now "fgvc"' in said
+    assert "--overwrite" in said
+    assert len(calls) == 2
+    assert main(["evaluate", *map(str, asked), "--overwrite"]) == 0
+    assert (len(calls), json.loads(output.read_text())["protocol"]["settings"]) == (4, "fgvc")
+    # The same weights under another name are the same model; other weights are not.
+    same = tmp_path / "same.safetensors"
+    same.write_bytes(Path(weights).read_bytes())
+    run("badja", root, output, "--model", str(same), "--protocol", "fgvc")
+    assert len(calls) == 4
+    assert "model.sha256: " in refused(capsys, *asked[:5], "--model", "fgvc-untrained", "--protocol", "fgvc")
+
+
+def test_predictions_of_unknown_origin_are_not_used(tmp_path, weights, counted, capsys) -> None:
+    root, output = trees.make(tmp_path / "data", "badja"), tmp_path / "r.json"
+    run("badja", root, output, "--model", weights)
+    (tmp_path / "r.predictions/joints/settings.json").unlink()
+    asked = ("badja", "--root", root, "--output", output, "--model", weights)
+    assert "holds predictions but no settings.json" in refused(capsys, *asked)
+    (tmp_path / "r.predictions/joints/settings.json").write_text("[1]")
+    assert "settings.json: expected an object" in refused(capsys, *asked)
+
+
+def test_a_folder_in_which_nothing_can_be_kept(tmp_path, weights, counted, capsys) -> None:
+    calls, _ = counted
+    root = trees.make(tmp_path / "data", "badja")
+    (tmp_path / "r.predictions").write_text("mine")
+    asked = ("badja", "--root", root, "--model", weights, "--output")
+    assert "predictions cannot be kept there" in refused(capsys, *asked, tmp_path / "r.json")
+    assert "there is no folder" in refused(capsys, *asked, tmp_path / "none" / "r.json")
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "message"),
+    [
+        ("badj", (), "no benchmark is called 'badj'; did you mean badja?"),
+        ("badja", ("--limit", "0"), "--limit 0: expected at least 1"),
+        ("badja", ("--protocol", "fgcv"), "--protocol fgcv: unknown for badja; did you mean fgvc?"),
+        ("badja", ("--protocol", "crw"), "--protocol crw: no settings for following points"),
+        ("badja", ("--protocol", "fgvc", "--protocol", "samepoint"), "both are prediction settings"),
+        ("badja", ("--protocol", "badja-pips", "--protocol", "badja-3px"), "both are scoring protocols"),
+        ("badja", ("--protocol", "jhmdb-vfs"), "--protocol jhmdb-vfs: unknown for badja"),
+        ("badja", ("--task", "joints"), "badja has one task only"),
+        ("badja", ("--query-mode", "strided"), "gives all queries in the first frame"),
+        ("badja", ("--model", "samepoint-bas"), "unknown model 'samepoint-bas'"),
+        ("badja", ("--predictions", ".", "--overwrite"), "--overwrite with --predictions"),
+        ("badja", ("--predictions", ".", "--model", "fgvc-untrained"), "--model with --predictions"),
+        ("badja", ("--predictions", ".", "--protocol", "fgvc"), "--protocol fgvc with --predictions"),
+        ("tapvid-davis", ("--query-mode", "second"), "unknown query mode 'second'"),
+        ("jhmdb", ("--task", "faces"), "jhmdb has the tasks joints and masks"),
+        ("jhmdb", ("--task", "masks", "--protocol", "jhmdb-vfs"), "a way of scoring joints"),
+        ("davis-2016", ("--protocol", "davis2017"), "unknown for davis-2016"),
+        ("pf-willow", ("--protocol", "fgvc"), "settings for videos; pf-willow compares pictures"),
+    ],
+)
+def test_bad_requests_are_one_line(name, more, message, tmp_path, capsys) -> None:
+    root = trees.make(tmp_path / "data", name if name in NAMES else "badja")
+    assert message in refused(capsys, name, "--root", root, "--output", tmp_path / "r.json", *more)
+    assert not (tmp_path / "r.json").exists()
+    assert not (tmp_path / "r.predictions").exists()
+
+
+def test_bad_places_are_one_line(tmp_path, capsys) -> None:
+    (tmp_path / "empty").mkdir()
+    output = ("--output", tmp_path / "r.json")
+    assert "none: no such folder" in refused(capsys, "badja", "--root", tmp_path / "none", *output)
+    assert "joint_annotations" in refused(capsys, "badja", "--root", tmp_path / "empty", *output)
+    assert "expected .json" in refused(capsys, "badja", "--root", tmp_path / "empty", "--output", tmp_path / "r.txt")
+    assert "Missing option" in refused(capsys, "badja", *output)
+
+
+def test_strided_queries_are_followed_back(tmp_path, weights, small_work) -> None:
+    root = trees.make(tmp_path / "data", "tapvid-davis")
+    first = run("tapvid-davis", root, tmp_path / "f.json", "--model", weights, "--limit", "1")
+    strided = run(
+        "tapvid-davis", root, tmp_path / "s.json", "--model", weights, "--limit", "1", "--query-mode", "strided"
+    )
+    (path,) = (tmp_path / "s.predictions/points").glob("*.npz")
+    with np.load(path) as archive:
+        assert np.isfinite(archive["xy"]).all()
+        assert archive["query_frame"].max() == 5
+    assert path.name == "bike%3A a%3F.npz"
+    assert (first["protocol"]["query_mode"], strided["protocol"]["query_mode"]) == ("first", "strided")
+
+
+@pytest.mark.usefixtures("small_work")
+@pytest.mark.parametrize("name", ["crw", "spa-then-temp", "spa-then-temp-stride4", "fgvc"])
+def test_published_settings_run_and_are_told(name, tmp_path, weights) -> None:
+    root = trees.make(tmp_path / "data", "jhmdb")
+    result = run("jhmdb", root, tmp_path / "r.json", "--model", weights, "--protocol", name, "--task", "joints")
+    told = result["settings"]["joints"]
+    assert (told["name"], told["size"], result["protocol"]["settings"]) == (name, [320, 320], name)
+    assert told["propagation"]["context"] == (5 if name == "fgvc" else 20)
+    assert told["propagation"]["temperature"] == (0.05 if name == "crw" else 0.07)
+    assert told["stride"] == {"fgvc": None, "spa-then-temp-stride4": 4}.get(name, 8)

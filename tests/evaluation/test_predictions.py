@@ -1,0 +1,120 @@
+"""Predictions on disk: names of items as names of files, and what a folder says of itself."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from samepoint.errors import InputError
+from samepoint.evaluation.predictions import Predictions, file_name
+from samepoint.process import peak_memory
+
+SAFE = re.compile(r"[A-Za-z0-9 !#$&'()+,;=@\[\]^`{}~\-_.%]+")
+DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+SHORT = settings(deadline=None, max_examples=200)
+
+
+@SHORT
+@given(st.text(st.characters(codec=None), max_size=30))
+@example("..")
+@example("a//b")
+@example("/a")
+@example("C:\\x")
+@example("nul")
+@example("COM1.txt")
+@example("a ")
+@example("a.")
+@example(".")
+@example("")
+def test_every_file_system_takes_the_name(name: str) -> None:
+    for part in file_name(name).split("/"):
+        assert SAFE.fullmatch(part)
+        assert not DEVICES.match(part)
+        assert part[0] != "."
+        assert part[-1] not in ". "
+        assert len(part) <= 200
+
+
+NAMES = st.text(st.sampled_from("a.% :/\\%2Enul25ä"), max_size=6)
+
+
+@SHORT
+@given(NAMES, NAMES)
+@example("%3A", ":")
+@example("a.", "a%2E")
+@example("", "%")
+@example("a" * 300 + "b", "a" * 300 + "c")
+@example("a//b", "a/b")
+def test_different_names_make_different_files(first: str, second: str) -> None:
+    assert (file_name(first) == file_name(second)) == (first == second)
+
+
+def test_ordinary_names_stay() -> None:
+    for name in ("run/#1_walk_f", "duck(S)/x_000-x_001", "0000_of_0010/0003", "horsejump-high"):
+        assert file_name(name) == name
+
+
+def store(folder, **settings):
+    made_by = {"benchmark": "badja", "model": {"name": "m", "sha256": "0"}, "version": "1", "settings": settings}
+    return Predictions(folder, made_by)
+
+
+def test_saved_and_loaded(tmp_path) -> None:
+    one = store(tmp_path / "p", size=(3, 4))
+    one.begin()
+    assert not one.has("a/b:c")
+    one.make("a/b:c", lambda: {"xy": np.arange(3.0)})
+    assert one.has("a/b:c")
+    found = one.load("a/b:c")
+    np.testing.assert_array_equal(found.arrays["xy"], [0, 1, 2])
+    assert found.arrays["seconds"] >= 0
+    assert 0 < found.arrays["peak_memory"] <= peak_memory()
+    assert found.path == tmp_path / "p" / "a" / "b%3Ac.npz"
+    assert json.loads((tmp_path / "p" / "settings.json").read_text())["settings"] == {"size": [3, 4]}
+
+
+def test_what_a_killed_process_left_goes(tmp_path) -> None:
+    one = store(tmp_path / "p")
+    one.begin()
+    one.make("a", lambda: {})
+    (tmp_path / "p" / ".012.part.npz").write_bytes(b"half")
+    one.begin()
+    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == ["a.npz", "settings.json"]
+
+
+def test_nothing_is_left_of_what_fails(tmp_path) -> None:
+    one = store(tmp_path / "p")
+    one.begin()
+
+    def fail():
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        one.make("a", fail)
+    with pytest.raises(TypeError):  # while it is written
+        one.make("a", lambda: {"file": 1})  # type: ignore[dict-item]
+    assert [path.name for path in (tmp_path / "p").iterdir()] == ["settings.json"]
+
+
+def test_differences_are_told(tmp_path) -> None:
+    store(tmp_path / "p", a=1, b={"c": 2, "d": 3}).begin()
+    store(tmp_path / "p", a=1, b={"c": 2, "d": 3}).begin()
+    with pytest.raises(InputError, match=r"p: holds predictions made with other settings \(settings.b.c: 2, now null"):
+        store(tmp_path / "p", a=1, b={"d": 3}).begin()
+    newer = store(tmp_path / "p", a=1, b={"c": 2, "d": 3})
+    newer.made_by["version"] = "2"
+    newer.begin()
+    assert newer.made_by["version"] == "1"  # that made what is there
+
+
+def test_peak_memory_grows_with_what_was_held() -> None:
+    before = peak_memory()
+    assert before is not None
+    block = np.ones(before + 50_000_000, np.uint8)
+    assert block[-1] == 1
+    assert peak_memory() >= before + 40_000_000
