@@ -18,7 +18,7 @@ from tests.evaluation import benchmark_trees as trees
 from tests.evaluation.commands import refused, run
 
 KEYS = {"benchmark", "protocol", "found", "missing", "metrics", "per_item", "model", "settings", "version", "seconds"}
-KEYS |= {"peak_memory", "other_protocols", "predictions"}
+KEYS |= {"peak_memory", "other_protocols", "predictions", "tasks"}
 
 
 def files(folder: Path) -> list[str]:
@@ -58,7 +58,8 @@ def test_every_benchmark_end_to_end(name, tmp_path, weights, no_network, capsys)
     assert result["seconds"] > 0
     assert result["peak_memory"] > 1e7
     assert bool(result["missing"]) == (name != "spair-u")  # these trees are a part of the sets; nobody counts SPair-U
-    assert out.startswith(f"{name}: {len(items)} items, model tiny.safetensors\n")
+    counts = " (2 with joints, 1 with masks)" if name == "jhmdb" else ""
+    assert out.startswith(f"{name}: {len(items)} items{counts}, model tiny.safetensors\n")
     folder = tmp_path / "r.predictions"
     count = sum(map(len, truth.values()))
     assert len(files(folder)) == count + len(truth)  # one a video (or pair) and task, and the settings of each task
