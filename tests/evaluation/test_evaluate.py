@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
-from samepoint.cli.main import main
+from samepoint.cli.main import app, main
 from samepoint.evaluation.benchmarks.base import Model
 from samepoint.evaluation.benchmarks.joints import BadjaBenchmark
-from samepoint.evaluation.names import NAMES, SCORING
+from samepoint.evaluation.names import NAMES, SCORING, SETTINGS
 from tests.evaluation import benchmark_trees as trees
 from tests.evaluation.commands import refused, run
 
 KEYS = {"benchmark", "protocol", "found", "missing", "metrics", "per_item", "model", "settings", "version", "seconds"}
-KEYS |= {"peak_memory", "other_protocols", "predictions"}
+KEYS |= {"peak_memory", "other_protocols", "predictions", "tasks"}
 
 
 def files(folder: Path) -> list[str]:
@@ -56,7 +58,8 @@ def test_every_benchmark_end_to_end(name, tmp_path, weights, no_network, capsys)
     assert result["seconds"] > 0
     assert result["peak_memory"] > 1e7
     assert bool(result["missing"]) == (name != "spair-u")  # these trees are a part of the sets; nobody counts SPair-U
-    assert out.startswith(f"{name}: {len(items)} items, model tiny.safetensors\n")
+    counts = " (2 with joints, 1 with masks)" if name == "jhmdb" else ""
+    assert out.startswith(f"{name}: {len(items)} items{counts}, model tiny.safetensors\n")
     folder = tmp_path / "r.predictions"
     count = sum(map(len, truth.values()))
     assert len(files(folder)) == count + len(truth)  # one a video (or pair) and task, and the settings of each task
@@ -213,3 +216,14 @@ def test_published_settings_run_and_are_told(name, tmp_path, weights) -> None:
     assert told["propagation"]["context"] == (5 if name == "fgvc" else 20)
     assert told["propagation"]["temperature"] == (0.05 if name == "crw" else 0.07)
     assert told["stride"] == {"fgvc": None, "spa-then-temp-stride4": 4}.get(name, 8)
+
+
+def test_the_guide_names_every_option_benchmark_and_protocol() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "evaluate.md").read_text()
+    command = typer.main.get_command(app).commands["evaluate"]
+    known = {name for option in command.params for name in option.opts if name.startswith("-")} | {"-h", "--help"}
+    listed = re.findall(r"--[a-z-]+|(?<=`)-[a-z]\b", "".join(re.findall(r"^\| `-.*? \|", text, re.MULTILINE)))
+    assert set(listed) == known
+    words = set(re.findall(r"`([\w-]+)`", text))
+    assert {*NAMES, *SETTINGS, *(protocol for names in SCORING.values() for protocol in names)} <= words
+    assert words >= KEYS

@@ -119,6 +119,7 @@ def test_jhmdb_has_joints_and_masks_in_one_result(tmp_path) -> None:
     assert {"PCK@0.1", "J_mean", "F_mean", "J&F"} <= set(result["metrics"])
     assert {"PCK@0.1", "J_mean"} <= set(result["per_item"]["walk/a"])
     assert "J_mean" not in result["per_item"]["run/b"]
+    assert result["tasks"] == {"joints": 2, "masks": 1}
     assert (result["found"], result["protocol"]["name"], result["protocol"]["frame_0"]) == (2, "jhmdb-vfs", True)
     assert (result["protocol"]["masks"]["name"], result["protocol"]["masks"]["frame_0"]) == ("masks", False)
     alone = run("jhmdb", root, tmp_path / "m.json", "--predictions", str(given), "--task", "masks")

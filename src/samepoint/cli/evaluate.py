@@ -91,8 +91,10 @@ def table(result: dict[str, Any], output: Path) -> str:
     """What the command says when it is done."""
     facts = result["protocol"]
     size = "x".join(map(str, facts["size"])) if facts["size"] else "the items' own size"
+    counts = ", ".join(f"{count} with {task}" for task, count in result["tasks"].items())
+    shared = f" ({counts})" if len(result["tasks"]) > 1 else ""
     lines = [
-        f"{result['benchmark']}: {result['found']} items, model {result['model']['name']}",
+        f"{result['benchmark']}: {result['found']} items{shared}, model {result['model']['name']}",
         f"protocol {facts['name']}: scored at {size}, queries {facts['query_mode']}, mean over {facts['aggregation']}; "
         f"settings {facts['settings']}",
     ]

@@ -159,6 +159,7 @@ def _write(
         "benchmark": benchmark,
         "protocol": {**main.protocol, "settings": settings[first]["name"]},
         "found": len(frozenset(chain(*names.values()))),
+        "tasks": {task: len(names[task]) for task in found},
         "missing": list(tasks[first].missing()),
         "metrics": main.metrics,
         "per_item": main.per_item,
