@@ -44,10 +44,10 @@ TABLE: dict[str, WeightsEntry] = {
             name="samepoint-base",
             file="samepoint-base.safetensors",
             architecture="PointNetwork",
-            source="samepoint train features configs/cpu-first.yaml",
+            source="samepoint train features configs/cpu-base.yaml",
             licence="Apache-2.0",
             colour="rgb, ImageNet mean and deviation",
-            sha256="936326ec8a9ef2a5e7ad81e2627852a6a0562a3b9041ac97884e21255f9efa49",
+            sha256="d75d9234fc9173f0c509629e5aefccd2834941e56d71a64c4d856f276d9d3476",
         ),
     )
 }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from ..geometry import Lattice
+from ..geometry import Lattice, upsample_lattice
 from ..models.network import PointNetwork
 from ..models.refiner import Context, Estimate
 from .nearby import NearbyPropagation
@@ -40,7 +41,7 @@ class RefineSettings:
     agree: float = 6.0
     guess_error: float = 4.0
     lost: float = 0.5
-    found: float = 0.8
+    found: float = 0.7
     update: float = 0.5
     correct: float = 0.7
 
@@ -132,15 +133,36 @@ class RefinedPoints:
         lost = torch.nonzero((self.confidence < self.settings.lost) & (estimate.visible < 0))[:, 0]
         if len(lost) == 0:
             return estimate, state
-        level, lattice = maps[SEARCH][0], self.refiner.lattices[SEARCH]
-        looks = self.query[SEARCH][lost]
-        scores = looks[:, looks.shape[1] // 2] @ level.flatten(0, 1).T
-        found, renewed = self._refine(maps, centres(lattice, level)[scores.argmax(dim=1)], context, lost)
+        start = context.before.clone()
+        start[lost] = self._best_cells(maps, lost)
+        # As if the point began there: where it was, and what was kept of it, speak of another place.
+        afresh = Context(
+            torch.zeros_like(state), start, torch.ones_like(context.mass), start, torch.zeros_like(context.motion)
+        )
+        found, renewed = self._refine(maps, start[lost], afresh, lost)
         believed = found.visible.sigmoid() >= self.settings.found
         parts = [value.clone() for value in (*estimate, state)]
         for part, value in zip(parts, (*found, renewed), strict=True):
             part[lost[believed]] = value[believed]
         return Estimate(*parts[:-1]), parts[-1]
+
+    def _best_cells(self, maps: tuple[Tensor, ...], rows: Tensor) -> Tensor:
+        """Centres (M, 2) of the cells of stride 8 most like points ``rows`` in their query frames, in pixels.
+
+        The coarse maps know what it is, the fine one which of many: their similarities are added.
+        """
+        level, lattice = maps[SEARCH][0], self.refiner.lattices[SEARCH]
+        size = (level.shape[0], level.shape[1])
+        coarse, middle, fine = (self._scores(maps, rows, index) for index in (SEARCH - 1, SEARCH, GUIDE))
+        # Lattices share their first cell: cell j of stride 8 covers cells 2j - 1 to 2j + 1 of stride 4.
+        fine = F.max_pool2d(fine, 3, 2, 1)[..., : size[0], : size[1]]
+        scores = upsample_lattice(coarse, size) + middle + fine
+        return centres(lattice, level)[scores.flatten(1).argmax(dim=1)]
+
+    def _scores(self, maps: tuple[Tensor, ...], rows: Tensor, index: int) -> Tensor:
+        """Similarity (M, 1, h, w) of points ``rows`` in their query frames with every cell of a map."""
+        looks, level = self.query[index][rows], maps[index][0]
+        return (looks[:, looks.shape[1] // 2] @ level.flatten(0, 1).T).reshape(-1, 1, *level.shape[:2])
 
     def _fuse(self, estimate: Estimate, guess: Tensor) -> Tensor:
         """Mean of the estimate and the propagated peak, weighed by their certainty and by how well they agree."""

@@ -88,8 +88,8 @@ def fit(
         schedule.step()
     with torch.no_grad():  # what was learnt of standardised evidence, said of evidence as it is
         for layer in (fitted.linear, fitted.bend):
-            layer.weight /= deviation
-            layer.bias -= layer.weight @ mean
+            layer.weight.div_(deviation)
+            layer.bias.sub_(layer.weight @ mean)
     visibility.load_state_dict(fitted.state_dict())
 
 
