@@ -130,3 +130,12 @@ def test_whatever_stands_there_it_is_read_or_refused(tmp_path_factory, key: str,
     else:
         assert result.input_size is None or len(result.input_size) == 2
         assert isinstance(result.settings_name, str)
+
+
+def test_a_limited_run_of_a_set_of_unknown_size_is_not_whole(tmp_path: Path) -> None:
+    def whole(limit: int | None) -> bool:
+        settings = {"pairs": {"name": "samepoint"}, "root": "/data/spair-u", "limit": limit}
+        return read_result(write(tmp_path / "r.json", benchmark="spair-u", missing=[], settings=settings)).whole
+
+    assert whole(None)
+    assert not whole(5)

@@ -20,6 +20,7 @@ from samepoint.datasets.pairs import ImagePair, Pairs
 from samepoint.errors import InputError
 from samepoint.evaluation.metrics.davis import outline
 from samepoint.evaluation.metrics.semantic import PROTOCOLS
+from samepoint.evaluation.predictions import file_name
 from samepoint.evaluation.report import LOWER_IS_BETTER, Picture, main_metric, one_decimal
 from samepoint.evaluation.result_file import Percentages, Result
 from samepoint.io.images import write_image
@@ -168,7 +169,7 @@ def _draw_result(result: Result, folder: Path, count: int) -> list[Picture]:
 
 def _prediction(folder: Path, one: Pick, result: Result) -> Path:
     """``<item>.npz`` in the folder, or in that of the task that the metric belongs to."""
-    item = checked_name(one.item, str(result.path))
+    item = file_name(checked_name(one.item, str(result.path)))
     masks = one.metric.startswith(("J", "F_"))
     tasks = sorted((task for task in result.tasks if task), key=lambda task: (task == "masks") != masks)
     places = [
