@@ -69,9 +69,10 @@ class FlowSequence:
 
     def pairs(self) -> list[FlowPair]:
         """The 2 (T - 1) pairs of neighbours: first those forward in time, then those back."""
-        steps = list(zip(self.frame_paths, self.frame_paths[1:], self.future_paths, self.past_paths[1:], strict=False))
-        forward = [FlowPair(first, second, past, future) for first, second, future, past in steps]
-        return forward + [FlowPair(second, first, future, past) for first, second, future, past in steps]
+        frames, future, past = self.frame_paths, self.future_paths, self.past_paths
+        steps = list(zip(frames[:-1], frames[1:], future[:-1], past[1:], strict=True))
+        forward = [FlowPair(first, second, back, on) for first, second, on, back in steps]
+        return forward + [FlowPair(second, first, on, back) for first, second, on, back in steps]
 
 
 def sequences(

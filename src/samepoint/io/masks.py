@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +96,13 @@ def load_masks(folder: Path, fps: float) -> Masks:
 
 def save_masks(masks: Masks, folder: Path, names: Sequence[str] | None) -> None:
     """As ``Masks.save``."""
-    if names is not None and len(set(names)) != len(masks):
+    if names is not None and not len(names) == len(set(names)) == len(masks):
         raise InputError(f"{len(masks)} frames need {len(masks)} different file names, got {len(set(names))}")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; expected a folder or a new name")
     folder.mkdir(parents=True, exist_ok=True)
-    for labels, name in zip(masks.labels, mask_names(None) if names is None else names, strict=False):
+    chosen = islice(mask_names(None), len(masks)) if names is None else names
+    for labels, name in zip(masks.labels, chosen, strict=True):
         write_mask(folder / name, labels, masks.palette)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,18 +31,18 @@ class Reader(Protocol):
     def timestamps(self) -> np.ndarray | None: ...
 
 
-class _Indexed:
+class _Indexed(ABC):
     """What is the same for every source whose frames can be had one by one at no cost."""
 
     fps: float | None = None
     is_live = False
     size: tuple[int, int]
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
-    def frame(self, index: int) -> np.ndarray:
-        raise NotImplementedError
+    @abstractmethod
+    def frame(self, index: int) -> np.ndarray: ...
 
     def frames(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
         for index in range(start, len(self) if stop is None else min(stop, len(self))):

@@ -44,9 +44,13 @@ class FrameEncoder:
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.size = size
 
-    @torch.inference_mode()
     def __call__(self, frame: np.ndarray) -> tuple[Tensor, ...]:
         """Maps (C, h, w), float32, of a frame uint8 RGB (H, W, 3)."""
+        return tuple(level[0].contiguous() for level in self.batch(frame))
+
+    @torch.inference_mode()
+    def batch(self, frame: np.ndarray) -> list[Tensor]:
+        """The same as a batch of one, (1, C, h, w), in whatever memory order the network leaves."""
         height, width = working_size((frame.shape[0], frame.shape[1]), self.size)
         if (height, width) != frame.shape[:2]:
             smaller = height < frame.shape[0]
@@ -56,4 +60,4 @@ class FrameEncoder:
         with autocast(self.device, self.bf16):
             x = self.network.preprocess(pixels).contiguous(memory_format=torch.channels_last)
             maps = self.network.features(x)
-        return tuple(level[0].float().contiguous() for level in maps)
+        return [level.float() for level in maps]

@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..geometry import fit_size
 from ..models.network import PointNetwork
-from ..models.precision import autocast, prefers_bf16
 from ..models.refiner import channels_last
 from ..models.weights import load_model
 from ..structures import Queries
+from .frames import FrameEncoder, working_size
 from .refined import RefinedPoints
 
 
@@ -68,12 +66,8 @@ class PointTracker:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if dtype not in (None, torch.float32, torch.bfloat16):
-            raise InputError(f"dtype: expected float32 or bfloat16, got {dtype}")
-        first = next(network.parameters())
-        self.device = torch.device(device) if device is not None else first.device
-        self.bf16 = prefers_bf16(self.device) if dtype is None else dtype == torch.bfloat16
-        self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._encoder = FrameEncoder(network, short_side, device=device, dtype=dtype)
+        self.network, self.device, self.bf16 = self._encoder.network, self._encoder.device, self._encoder.bf16
         if method is None:
             if not isinstance(network, PointNetwork):
                 raise InputError(f"{type(network).__name__} has no refiner: choose a method, such as PropagatedPoints")
@@ -188,27 +182,15 @@ class PointTracker:
         if self._waiting:
             Queries.at(np.stack([xy for _, _, xy in sorted(self._waiting, key=lambda item: item[1])])).check(size)
         self._size = size
-        self._work = fit_size(size, self.short_side)
-        self._scale = torch.tensor([self._work[1] / size[1], self._work[0] / size[0]])
+        work = working_size(size, self.short_side)
+        self._scale = torch.tensor([work[1] / size[1], work[0] / size[0]])
 
     @torch.inference_mode()
     def _encoded(self) -> tuple[Tensor, ...]:
         """The maps of the frame last stepped, made when first asked for."""
         if not self._maps:
-            self._maps = self._encode(self._pixels)
+            self._maps = channels_last(self._encoder.batch(self._pixels))
         return self._maps
-
-    def _encode(self, frame: np.ndarray) -> tuple[Tensor, ...]:
-        height, width = self._work
-        if (height, width) != frame.shape[:2]:
-            smaller = height < frame.shape[0]
-            frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-        frame = np.require(frame, requirements=["C", "W"])  # a decoder's frame may be read-only, which torch refuses
-        pixels = torch.from_numpy(frame)[None].to(self.device)
-        with autocast(self.device, self.bf16):
-            x = self.network.preprocess(pixels).contiguous(memory_format=torch.channels_last)
-            maps = self.network.features(x)
-        return channels_last([level.float() for level in maps])
 
     def _start_waiting(self) -> None:
         now = [item for item in self._waiting if item[0] == self._frame]

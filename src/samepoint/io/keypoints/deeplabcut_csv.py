@@ -15,7 +15,7 @@ def load(path: Path) -> Keypoints:
     rows, dialect = read_rows(path)
     several = len(rows) > 1 and rows[1][1][0] == "individuals"
     levels = LEVELS if several else (LEVELS[0], *LEVELS[2:])
-    for (line, row), level in zip(rows, levels, strict=False):
+    for (line, row), level in zip(rows[: len(levels)], levels[: len(rows)], strict=True):
         if row[0] != level:
             raise InputError(f"line {line}: {row[0][:40]!r}; expected the header row '{level}' of DeepLabCut")
     if len(rows) < len(levels):
