@@ -5,18 +5,78 @@ from __future__ import annotations
 import difflib
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..datasets.augment import Augmentation
 from ..datasets.synthetic import ClipSettings
+from ..datasets.video_folder import Gap
 from ..errors import InputError
+from ..models.colour import ColourSpace
 from ..models.network import NetworkConfig
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+class AugmentConfig(_Strict):
+    """What is drawn for a clip; the keys of :class:`~samepoint.datasets.augment.Augmentation`, but its size."""
+
+    area: tuple[float, float] | None = (0.6, 1.0)  # share of the picture that a crop covers; null: cut out unscaled
+    aspect: tuple[float, float] = (0.75, 1.333)  # width over height of a crop
+    flip: float = Field(0.5, ge=0, le=1)
+    blur: float = Field(0.2, ge=0, le=1)
+    sigma: tuple[float, float] = (0.1, 2.0)  # pixels
+    jitter: float = Field(0.5, ge=0, le=1)
+    brightness: float = Field(0.2, ge=0, le=1)
+    contrast: float = Field(0.2, ge=0, le=1)
+    saturation: float = Field(0.2, ge=0, le=1)
+    hue: float = Field(0.05, ge=0, le=0.5)
+    same_view: bool = True  # one crop and flip for all frames of a clip
+    same_colour: bool = True
+
+    def build(self, size: tuple[int, int]) -> Augmentation:
+        return Augmentation(size=size, **self.model_dump())
+
+
+class GapConfig(_Strict):
+    """Time between neighbouring frames of a clip; one draw a clip."""
+
+    between: tuple[float, float] = (1, 5)
+    weights: dict[float, float] | None = None  # one of these gaps instead, in proportion to its weight
+    unit: Literal["frames", "seconds"] = "frames"
+
+    def build(self) -> Gap:
+        return Gap(self.between, self.weights, self.unit)
+
+
+class RealConfig(_Strict):
+    """Unlabelled clips of real videos; read only if an objective asks for them."""
+
+    videos: str | None = None  # a folder of videos; data.videos without
+    youtube_vos: str | None = None  # the set's folder instead
+    index: str | None = None  # of YouTube-VOS: a JSON file {video: [frames]}
+    clips: int = Field(2, ge=1)  # clips in a step
+    frames: int = Field(2, ge=2)  # frames of a clip
+    gap: GapConfig = GapConfig()  # YouTube-VOS: the frames that it lists, one after the other
+    size: tuple[int, int] | None = None  # data.size without
+    short_side: int = Field(256, ge=16)  # at which frames are kept ready
+    cache: str | None = None  # folder for the copies; one in the user's cache folder without
+    cache_gb: float = Field(20.0, ge=0)
+    augment: AugmentConfig = AugmentConfig()
+
+
+class LabelledConfig(_Strict):
+    """Pairs of frames with flow, for soft targets, relations and the adversary; read only if one asks for them."""
+
+    flyingthings: str | None = None  # the set's folder; pairs of rendered clips without
+    pairs: int = Field(2, ge=1)  # a step
+    gap: GapConfig = GapConfig(between=(1, 4))  # of rendered clips
+    size: tuple[int, int] | None = None  # data.size without
+    augment: AugmentConfig = AugmentConfig(area=None)
 
 
 class DataConfig(_Strict):
@@ -32,7 +92,9 @@ class DataConfig(_Strict):
     followed: int = Field(64, ge=1)  # points a clip, followed from its first frame
     balanced: float = Field(0.0, ge=0, le=1)  # share of the points spread evenly over the layers, small ones too
     clip: dict[str, Any] = Field(default_factory=dict)  # other values of ClipSettings, by their names there
-    workers: int = Field(1, ge=0)  # rendering processes; 0 renders in the training process
+    workers: int = Field(1, ge=0)  # processes that read and render ahead; 0: the training process does
+    real: RealConfig = RealConfig()
+    labelled: LabelledConfig = LabelledConfig()
 
     def clip_settings(self) -> ClipSettings:
         """The distribution of the clips.
@@ -51,25 +113,123 @@ class DataConfig(_Strict):
         return ClipSettings(frames=self.frames, size=self.size, **values)
 
 
+class ReconstructionConfig(_Strict):
+    """Colours of a real frame, carried over from another frame by the affinity (FGVC, loss A)."""
+
+    weight: float = Field(0.0, ge=0)
+    stride: int | None = None  # of the map that it acts on; the finest without
+    radius: int = Field(24, ge=1)  # cells
+    temperature: float | None = Field(None, gt=0)  # sqrt(channels) without
+    normalised: bool = False  # unit vectors, as a matcher compares them
+    published: bool = False  # half a pixel off, and neighbours outside the picture take part as black
+
+
+class SoftTargetsConfig(_Strict):
+    """Labelled flow as a distribution that the teacher shapes (FGVC, loss B)."""
+
+    weight: float = Field(0.0, ge=0)
+    stride: int | None = None
+    radius: int = Field(24, ge=1)  # cells
+    temperature: float = Field(0.07, gt=0)
+    label_temperature: float = Field(0.035, gt=0)
+    teacher_norm: Literal["channel", "height"] = "channel"  # height as published, with a label temperature of 0.07
+
+
+class AdversaryConfig(_Strict):
+    """A critic that tells real correlations from synthetic ones, behind a reversed gradient (FGVC, loss C)."""
+
+    weight: float = Field(0.0, ge=0)
+    stride: int | None = None
+    radius: int = Field(24, ge=1)  # cells
+    hidden: tuple[int, int] = (1200, 600)
+    normalised: bool = True  # correlations of unit vectors; raw dot products as published
+    coefficient: float = Field(1.0, gt=0)  # of the reversed gradient
+    schedule: Literal["constant", "rising"] = "constant"  # rising: tanh(5 progress) times the coefficient
+
+
+class RandomWalkConfig(_Strict):
+    """Walks forth and back through real clips must end where they began (CRW)."""
+
+    weight: float = Field(0.0, ge=0)
+    stride: int | None = None  # with cells as nodes: of the map that they are taken from
+    nodes: Literal["cells", "patches"] = "cells"
+    temperature: float = Field(0.05, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)  # of transitions
+    patch: int = Field(64, ge=1)  # pixels; each patch is embedded alone, its map averaged
+    grid: int = Field(7, ge=2)  # patches a side, evenly spaced, or cells a side that the map is pooled to
+    embedding: int = Field(128, ge=1)  # channels of the head that patches have in training
+
+
+class CycleConfig(_Strict):
+    """Following a point over several frames and back returns to it, whatever lies between."""
+
+    weight: float = Field(0.0, ge=0)
+    stride: int | None = None
+    points: int = Field(64, ge=1)  # a clip
+    temperature: float = Field(0.05, gt=0)
+
+
+class RelationConfig(_Strict):
+    """Cells as like one another in two real or rendered frames as the teacher finds them."""
+
+    weight: float = Field(0.0, ge=0)
+    stride: int | None = None
+    temperature: float = Field(0.07, gt=0)
+    teacher_temperature: float = Field(0.07, gt=0)
+
+
 class LossConfig(_Strict):
-    """Weights of the objectives and the softmax temperature of matching."""
+    """Weights of the objectives; what has weight 0 is not computed and its data not read.
+
+    ``matching`` and ``refinement`` learn from rendered clips, are on by default and belong to our own network.
+    """
 
     matching: tuple[float, float, float] = (0.5, 0.5, 1.0)  # strides 16, 8, 4
     refinement: float = Field(0.3, ge=0)
     iterations: int = Field(2, ge=1)
     drift: float = Field(0.5, ge=0, le=1)  # share of the latest looks that are taken a little off the point
     temperature: float = Field(0.05, gt=0)
+    reconstruction: ReconstructionConfig = ReconstructionConfig()
+    soft_targets: SoftTargetsConfig = SoftTargetsConfig()
+    adversary: AdversaryConfig = AdversaryConfig()
+    random_walk: RandomWalkConfig = RandomWalkConfig()
+    cycle: CycleConfig = CycleConfig()
+    relation: RelationConfig = RelationConfig()
+
+
+class TeacherConfig(_Strict):
+    """A frozen network that shapes soft targets and relations; without one, the student's own maps, detached."""
+
+    model: str | None = None  # a name, a weight file, or a Hub repository id, owner/name
+    file: str | None = None  # in a Hub repository; the only weight file there without
+    outputs: tuple[int, ...] | None = None  # blocks of a transformer (from 0), stages of a ResNet (from 1)
+    short_side: int | None = Field(None, ge=1)  # it sees frames of this size; those of the student without
+
+
+class ResNetConfig(_Strict):
+    """A ResNet as student; the defaults are FGVC's."""
+
+    depth: Literal[18, 34, 50, 101] = 18
+    strides: tuple[int, int, int, int] = (1, 1, 1, 4)
+    pool: bool = False
+    output: int = Field(3, ge=1, le=4)  # stage whose map is used and whose end is the end of the saved network
+    colour: ColourSpace = "lab"
+    padding: Literal["zeros", "reflect"] = "zeros"
 
 
 class OptimiserConfig(_Strict):
-    """AdamW with a linear warm-up and a cosine to ``final`` times the rate."""
+    """AdamW with a linear warm-up and a cosine to ``final`` times the rate; or steps down, or Adam."""
 
+    kind: Literal["adamw", "adam"] = "adamw"
     rate: float = Field(1e-3, gt=0)
     final: float = Field(1e-2, ge=0)
     weight_decay: float = Field(1e-4, ge=0)
     warmup: int = Field(100, ge=0)
-    clip: float = Field(1.0, gt=0)
-    ema: float = Field(0.998, ge=0, lt=1)
+    schedule: Literal["cosine", "steps"] = "cosine"
+    milestones: tuple[float, ...] = ()  # of steps: shares of the run after which the rate is multiplied by gamma
+    gamma: float = Field(0.3, gt=0, le=1)
+    clip: float | None = Field(1.0, gt=0)  # largest norm of the gradient; null does not limit it
+    ema: float = Field(0.998, ge=0, lt=1)  # 0: no average
 
 
 class CalibrationConfig(_Strict):
@@ -92,6 +252,8 @@ class FeaturesConfig(_Strict):
     init: str | None = None  # start from these weights: a name in the table or a .safetensors file
     data: DataConfig = DataConfig()
     model: NetworkConfig = NetworkConfig()
+    resnet: ResNetConfig | None = None  # as student, instead of our own network
+    teacher: TeacherConfig = TeacherConfig()
     loss: LossConfig = LossConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     calibration: CalibrationConfig = CalibrationConfig()

@@ -1,0 +1,135 @@
+"""A frozen network that knows more than the student, and its maps where the student's cells lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import InputError, MissingExtraError
+from ..geometry import Lattice, fit_size
+from ..models.features import FeatureNetwork, as_module, load_features
+from .config import TeacherConfig
+
+_WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+
+
+class Teacher:
+    """A frozen feature network in eval mode; it reads its own colours, whatever the student reads.
+
+    Args:
+        network: any network that gives maps; its last, finest map is used.
+        short_side: frames are resized to it before they are shown to the network; as they are where None.
+    """
+
+    def __init__(self, network: FeatureNetwork, short_side: int | None = None) -> None:
+        self.network, self.short_side = network, short_side
+        self.module: nn.Module = as_module(network).eval().requires_grad_(False)
+
+    def to(self, device: torch.device | str) -> Teacher:
+        """Itself, moved."""
+        self.module.to(device)
+        return self
+
+    @torch.no_grad()
+    def __call__(self, frames: Tensor, lattice: Lattice, size: tuple[int, int]) -> Tensor:
+        """Maps (B, C, h, w) on ``size`` = (h, w) cells of ``lattice``, without gradient; not unit vectors.
+
+        ``frames`` are uint8 RGB (B, H, W, 3), and the lattice lies on their pixels.
+        """
+        x = self.network.preprocess(frames)
+        full = (frames.shape[1], frames.shape[2])
+        seen = fit_size(full, self.short_side)
+        if seen != full:
+            x = F.interpolate(x, seen, mode="bilinear", align_corners=False, antialias=True)
+        maps = self.network.features(x)[-1].float()
+        scale = (seen[0] / full[0], seen[1] / full[1])
+        return on_lattice(maps, self.network.lattices[-1], lattice, size, scale)
+
+
+def on_lattice(
+    maps: Tensor, given: Lattice, wanted: Lattice, size: tuple[int, int], scale: tuple[float, float] = (1.0, 1.0)
+) -> Tensor:
+    """Maps (B, C, h, w) of one lattice at the cells of another, (B, C, *size), bilinear, continued by their edge.
+
+    Args:
+        maps: on the cells of ``given``.
+        given: lives on a picture ``scale`` = (vertical, horizontal) times as large as that of ``wanted``.
+
+    >>> row = torch.tensor([0.0, 1.0, 2.0]).reshape(1, 1, 1, 3)
+    >>> on_lattice(row, Lattice(4, 2.0), Lattice(2, 1.0), (1, 6)).flatten().tolist()
+    [0.0, 0.25, 0.75, 1.25, 1.75, 2.0]
+    """
+    axes = []
+    for cells, there, factor in zip(size, maps.shape[-2:], scale, strict=True):
+        raster = wanted.to_pixels(torch.arange(cells, dtype=torch.float32, device=maps.device)) * factor
+        place = given.to_cells(raster).clamp(0, there - 1)
+        axes.append(place * (2 / max(there - 1, 1)) - 1)
+    rows, columns = torch.meshgrid(*axes, indexing="ij")
+    grid = torch.stack([columns, rows], dim=-1).expand(len(maps), -1, -1, -1)
+    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+def load_teacher(config: TeacherConfig) -> Teacher | None:
+    """The teacher of a configuration; None where it names none.
+
+    ``model`` is a name of the weights table, a weight file (DINOv2 with timm's names, a ResNet with torchvision's,
+    FGVC's checkpoints: see :mod:`samepoint.models.features`) or a repository of the Hub, ``owner/name``.
+
+    Raises:
+        InputError: none of these, a file of unknown keys, or outputs that the network does not have.
+        MissingExtraError: a repository of the Hub without the ``train`` extra.
+    """
+    if config.model is None:
+        return None
+    source = config.model
+    parts = source.split("/")
+    if not Path(source).exists() and len(parts) == 2 and all(parts) and not source.endswith(_WEIGHT_FILES):
+        source = str(_from_hub(source, config.file))
+    elif config.file is not None:
+        raise InputError(f"teacher.file: {config.file} lies in a Hub repository, but teacher.model is {config.model}")
+    return Teacher(load_features(source, config.outputs).network, config.short_side)
+
+
+def _from_hub(repository: str, file: str | None) -> Path:
+    """The weight file of a repository, from the local cache where it lies there."""
+    try:
+        import huggingface_hub as hub
+        from huggingface_hub.errors import EntryNotFoundError
+    except ImportError as error:
+        raise MissingExtraError(f"teacher {repository} from the Hub", "train") from error
+    try:
+        try:
+            return Path(hub.hf_hub_download(repository, file or "model.safetensors"))
+        except EntryNotFoundError:
+            if file is not None:
+                raise
+        return Path(hub.hf_hub_download(repository, _only_weights(hub.list_repo_files(repository), repository)))
+    except InputError:
+        raise
+    except Exception as error:  # the Hub's client raises whatever its transport does
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(
+            f"teacher.model: {repository} is no file, and cannot be had from the Hub ({reason[:200]})"
+        ) from error
+
+
+def _only_weights(files: list[Any], repository: str) -> str:
+    """The one weight file of a listing; of several formats the first of ``_WEIGHT_FILES``.
+
+    >>> _only_weights(["a.pth", "README.md", "b.safetensors"], "owner/name")
+    'b.safetensors'
+    """
+    for suffix in _WEIGHT_FILES:
+        found = [str(file) for file in files if str(file).endswith(suffix)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(
+                f"teacher.model: {repository} has {len(found)} weight files; set teacher.file to one of "
+                f"them ({', '.join(sorted(found)[:5])})"
+            )
+    raise InputError(f"teacher.model: {repository} has no weight file ({', '.join(_WEIGHT_FILES)})")
