@@ -6,7 +6,7 @@ import json
 import math
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from torch import nn
 
 from ..errors import InputError
 from ..io.atomic import atomic_path
+from .loop_config import LoopConfig
+from .task import Task
 
 
 def learning_rate(step: int, steps: int, rate: float, final: float, warmup: int) -> float:
@@ -101,3 +103,29 @@ def stop_requested() -> Iterator[threading.Event]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def run(
+    task: Task[Any],
+    settings: LoopConfig,
+    folder: Path,
+    resume: bool = False,
+    progress: Callable[[dict[str, float]], None] | None = None,
+) -> bool:
+    """Train ``task`` and let it finish; everything but its own files goes into ``folder``.
+
+    ``folder`` gets ``log.jsonl``, ``checkpoints/last.pt`` and what the trackers write. SIGINT and SIGTERM end the step
+    at hand and write a checkpoint. Started by ``torchrun`` or ``accelerate launch``, it shares the micro-batches of a
+    step among the processes. ``progress`` is called in the main process after every logged step.
+
+    Returns:
+        Whether this is the main process, the one that wrote.
+
+    Raises:
+        InputError: nothing to resume, or a run already in the folder and ``resume`` not asked for.
+        MissingExtraError: accelerate is not installed.
+        KeyboardInterrupt: stopped by a signal; the checkpoint is written.
+        FloatingPointError: a loss or a gradient is not finite; the message names the micro-batch, and the state before
+            its step is the last checkpoint.
+    """
+    raise NotImplementedError

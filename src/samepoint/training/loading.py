@@ -1,0 +1,52 @@
+"""Micro-batches by their position in the run, made ahead in other processes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+Batch = TypeVar("Batch")
+
+
+def in_order(dataset: Dataset[Batch], positions: range, workers: int = 0, ahead: int = 4) -> Iterator[Batch]:
+    """``dataset[position]`` for each position in turn; ``workers`` processes make up to ``ahead`` each in advance.
+
+    An item must depend on its position only, never on what was drawn before it. With 0 workers it is made when asked
+    for. The dataset is pickled to the workers, which ignore SIGINT and SIGTERM: the trainer still needs their batches
+    to end its step and save, and ends them itself.
+    """
+    loader = DataLoader(
+        dataset,
+        sampler=positions,
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=ahead if workers else None,
+        collate_fn=_unchanged,
+        multiprocessing_context="spawn" if workers else None,
+        generator=torch.Generator(),  # else the loader draws from the global one
+    )
+    with _signals_held():
+        iterator = iter(loader)
+    yield from iterator
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Processes started meanwhile never see the signals that ask the trainer to stop."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

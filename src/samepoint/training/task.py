@@ -1,0 +1,75 @@
+"""What a training loop has to know of what it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Batch = TypeVar("Batch")
+
+
+class Task(Protocol[Batch]):
+    """Networks, their data and their objective. Inherit from it for the defaults of what is optional.
+
+    A *micro-batch* is what one process hands to ``loss`` at once; a step takes ``accumulation`` times the number of
+    processes of them. They are counted through the whole run, so a position names the same data in any process.
+    """
+
+    networks: nn.Module
+    """Everything that is trained, an ``nn.ModuleDict`` if there are several; checkpoints hold all of its state.
+
+    ``loss`` computes with these very modules. A frozen teacher stays outside; ``place`` moves it.
+    """
+
+    exported: nn.Module
+    """The part of ``networks`` that is kept in the end; its averaged weights are validated and saved."""
+
+    images: int
+    """Pictures in a micro-batch, for images a second."""
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Made once, after ``networks`` are on their device. Parameters in no group are frozen while the run lasts."""
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step counted from 0; a parameter group's ``scale`` (1 without) multiplies it."""
+
+    def batches(self, positions: range) -> Iterator[Batch]:
+        """The micro-batches at ``positions`` in this order, each a function of seed and position only.
+
+        Tensors in tuples, named tuples, lists and dictionaries are moved to the device. See
+        :func:`~samepoint.training.loading.in_order` for making them ahead in other processes.
+        """
+
+    def loss(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """Mean loss of a micro-batch, and figures for the log, the same keys each time.
+
+        ``progress``: share of the run's steps done. ``match_1``, ``match_2`` and ``match_4`` are shown while training.
+        Random draws come from torch's, numpy's or Python's global generators, seeded for each micro-batch.
+        """
+
+    def place(self, device: torch.device) -> None:
+        """Move what is not in ``networks`` to the device."""
+
+    def describe(self, batch: Batch) -> str:
+        """What the batch holds, for the message about a loss that is not finite: names of files, say."""
+        return ""
+
+    def validate(self) -> dict[str, float]:
+        """Figures of ``exported``, which has its averaged weights and is in evaluation mode; main process only."""
+        return {}
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        """Pictures (H, W, 3) uint8 by name, made as ``validate`` is."""
+        return {}
+
+    def finish(self) -> dict[str, Any]:
+        """Save ``exported``, which has its averaged weights and is in evaluation mode; main process only.
+
+        Returns:
+            What is to be written to the log.
+        """
+        return {}
