@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from samepoint.correspondence import displaced
-from samepoint.correspondence.affinity import Affinity, Path, _check, affinity, softmax_of_found
+from samepoint.correspondence.affinity import Affinity, Path, _check, _fast, affinity, softmax_of_found
 from samepoint.correspondence.displaced import Blocks
 from samepoint.correspondence.window import Window
 from samepoint.errors import InputError
@@ -92,8 +92,14 @@ def affinity_coarse_to_fine(
     # A window's middle may lie outside the map, its far side must still reach across it.
     reach = fine.reach(height + int(shift[..., 0].abs().max()), width + int(shift[..., 1].abs().max()))
     settings = (query, frames, reach, shift, known, blocks, topk, normalize, dtype == torch.bfloat16)
-    scores, indices = displaced.search(*settings)
-    weights = softmax_of_found(scores, temperature)
+    if path == "torch" or not _fast(query, frames, path):
+        scores, indices = displaced.search(*settings)
+        weights = softmax_of_found(scores, temperature)
+    else:
+        from samepoint.correspondence import displaced_cpu, fast_cpu  # numba takes a moment to import
+
+        scores, indices = displaced_cpu.search(*settings)
+        weights = fast_cpu.softmax(scores, temperature)
     if repeat is not None:
         scores, indices, weights = scores[repeat], indices[repeat], weights[repeat]
     return Affinity(indices, weights, scores, len(frames), (height, width), query_cells)

@@ -21,10 +21,13 @@ from samepoint.correspondence.portable import CHUNK_ELEMENTS, _cells
 class Blocks:
     """The wanted cells of a map, by parent. All int64, P parents that have a wanted child, Q wanted cells.
 
+    rows, columns: (H,) and (W,), the row and the column of each cell's parent, rising.
     parents: (P,) flat coarse cells, distinct. top, bottom, left, right: (P,) the rectangles of their children, the
     second and fourth exclusive. cells: (Q,) flat, distinct. block: (Q,) the number of each one's parent in ``parents``.
     """
 
+    rows: Tensor
+    columns: Tensor
     parents: Tensor
     top: Tensor
     bottom: Tensor
@@ -41,10 +44,11 @@ class Blocks:
             cells = torch.arange(len(rows) * width, device=rows.device)
         flat = rows[cells // width] * coarse[1] + columns[cells % width]
         parents, block = torch.unique(flat, return_inverse=True)
-        bounds = []
-        for axis, at in ((rows, parents // coarse[1]), (columns, parents % coarse[1])):
-            bounds += [torch.searchsorted(axis, at), torch.searchsorted(axis, at, right=True)]
-        return cls(parents, *bounds, cells, block)
+        (top, bottom), (left, right) = (
+            (torch.searchsorted(axis, at), torch.searchsorted(axis, at, right=True))
+            for axis, at in ((rows, parents // coarse[1]), (columns, parents % coarse[1]))
+        )
+        return cls(rows, columns, parents, top, bottom, left, right, cells, block)
 
 
 def search(
@@ -59,7 +63,7 @@ def search(
     bf16: bool,
     chunk_elements: int = CHUNK_ELEMENTS,
 ) -> tuple[Tensor, Tensor]:
-    """The ``topk`` best key cells of each wanted query cell: scores (Q, k), -inf where missing, and int64 indices (Q, k).
+    """The ``topk`` best key cells of each wanted query cell: scores (Q, k), -inf where missing, int64 indices (Q, k).
 
     query (C, H, W), keys T maps alike. A query cell of block p sees, in key frame t, the union of the windows
     ``reach`` (see ``Window.reach``) around itself + ``shift[t, p, m]`` for the m where ``found[t, p, m]``;
