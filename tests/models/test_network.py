@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from samepoint.errors import InputError
 from samepoint.models.network import NetworkConfig, PointNetwork
 from samepoint.models.refiner import Context, channels_last
+from samepoint.models.resnet import ResNet, initialise
 from samepoint.models.weights import TABLE, load_model, read_metadata, resolve, save_weights, sha256
 
 TINY = NetworkConfig(
@@ -109,6 +110,18 @@ def test_the_refiner_uses_all_that_it_is_told(tiny: PointNetwork) -> None:
         others += [(query, recent, known._replace(**{name: value + 1})) for name, value in known._asdict().items()]
         for first, second, told in others:
             assert not torch.allclose(tiny.refiner(first, second, maps, xy, told)[0][-1].xy, usual)
+
+
+def test_a_resnet_survives_a_round_trip(tmp_path: Path) -> None:
+    network = ResNet(18, (1, 1, 1, 4), False, (2, 1), "lab", "reflect").eval()
+    initialise(network)
+    again = load_model(save_weights(network, tmp_path / "resnet.safetensors", {}))
+    assert isinstance(again, ResNet)
+    assert again.config == network.config
+    x = torch.randn(1, 3, 24, 32)
+    with torch.inference_mode():
+        for got, expected in zip(again.features(x), network.features(x), strict=True):
+            torch.testing.assert_close(got, expected, atol=2e-3, rtol=2e-3)
 
 
 def test_weights_survive_a_round_trip(tiny: PointNetwork, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from samepoint.models.network import PointNetwork
 from samepoint.models.resnet import ResNet
 from samepoint.models.weights import load_model, save_weights
 from samepoint.structures import Queries, Tracks, Video
+from samepoint.tracking import PropagatedPoints
 from tests.models.test_network import TINY
 
 T, H, W = 5, 32, 48
@@ -141,10 +142,15 @@ def test_impossible_queries_are_refused_before_any_work(
     assert calls == []
 
 
+def test_a_network_without_a_refiner_is_followed_by_label_propagation(clip: np.ndarray) -> None:
+    network = ResNet.fgvc()
+    by_default = track(clip, QUERIES, network, short_side=32)
+    asked = track(clip, QUERIES, network, short_side=32, method=lambda it: PropagatedPoints(it.lattices))
+    np.testing.assert_array_equal(by_default.xy, asked.xy)
+
+
 def test_impossible_models_are_refused(clip: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"unknown model 'samepoint-bas'.*did you mean samepoint-base"):
         samepoint.track(clip, QUERIES, model="samepoint-bas")
-    with pytest.raises(InputError, match="ResNet has no refiner"):
-        samepoint.track(clip, QUERIES, model=ResNet())  # type: ignore[arg-type]
     with pytest.raises(InputError, match="nowhere"):
         samepoint.track(tmp_path / "nowhere.mp4", QUERIES)

@@ -307,8 +307,6 @@ def test_how_a_frame_lies_in_memory_makes_no_difference(short_side: int | None) 
 
 
 def test_unusable_arguments_are_refused() -> None:
-    with pytest.raises(InputError, match="Pixels has no refiner: choose a method"):
-        PointTracker(Pixels())
     with pytest.raises(InputError, match=r"dtype: expected float32 or bfloat16, got torch\.float16"):
         PointTracker(Pixels(), method=Drift(), dtype=torch.float16)
 

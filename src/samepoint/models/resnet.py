@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -81,6 +82,7 @@ class ResNet(nn.Module):
         pool: whether the stem ends in a 3x3 max pooling.
         outputs: the stages (1 to 4) that :meth:`features` returns, coarse to fine whatever the order given.
         colour: the input's colour space and normalisation.
+        padding: what convolutions find outside the map; ``reflect`` mirrors it, as the random walk's encoder does.
 
     FGVC is ``ResNet.fgvc()``: ResNet-18, no pooling, strides (1, 1, 1, 4), stage 3 of a Lab picture: 256 channels at
     stride 2.
@@ -93,9 +95,11 @@ class ResNet(nn.Module):
         pool: bool = True,
         outputs: Sequence[int] = (4,),
         colour: ColourSpace = "rgb",
+        padding: Literal["zeros", "reflect"] = "zeros",
     ) -> None:
         super().__init__()
         block, counts = _DEPTHS[depth]
+        self.depth, self.strides, self.padding = depth, tuple(strides), padding
         self.pool = pool
         self.colour: ColourSpace = colour
         self.outputs = tuple(sorted(set(outputs), reverse=True))
@@ -115,6 +119,21 @@ class ResNet(nn.Module):
             lattices[stage], channels[stage] = Lattice(stride), inputs
         self.lattices = tuple(lattices[stage] for stage in self.outputs)
         self.channels = tuple(channels[stage] for stage in self.outputs)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                module.padding_mode = padding
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments that make such a network."""
+        return {
+            "depth": self.depth,
+            "strides": list(self.strides),
+            "pool": self.pool,
+            "outputs": list(self.outputs),
+            "colour": self.colour,
+            "padding": self.padding,
+        }
 
     @classmethod
     def fgvc(cls) -> ResNet:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..io.atomic import atomic_path
 from .network import NetworkConfig, PointNetwork
+from .resnet import ResNet
 
 _FOLDER = Path(__file__).resolve().parent.parent / "weights"
 
@@ -88,19 +89,26 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: its samepoint metadata is damaged") from error
 
 
-def load_model(name_or_path: str | Path = "samepoint-base") -> PointNetwork:
-    """The network itself, in eval mode, float32, on the CPU.
+def load_model(name_or_path: str | Path = "samepoint-base") -> PointNetwork | ResNet:
+    """The network itself, in eval mode, float32, on the CPU; a :class:`ResNet` where one was trained as such.
 
     Raises:
         InputError: unknown name, or a file that is damaged or does not fit its stated architecture.
     """
     path = resolve(name_or_path)
     metadata = read_metadata(path)
-    if metadata.get("architecture") != "PointNetwork":
-        raise InputError(f"{path}: unknown architecture {metadata.get('architecture')!r}")
+    network: PointNetwork | ResNet
     try:
-        network = PointNetwork(NetworkConfig.model_validate(metadata["config"]))
-    except (KeyError, ValueError) as error:
+        match metadata.get("architecture"):
+            case "PointNetwork":
+                network = PointNetwork(NetworkConfig.model_validate(metadata["config"]))
+            case "ResNet":
+                network = ResNet(**metadata["config"])
+            case other:
+                raise InputError(f"{path}: unknown architecture {other!r}")
+    except InputError:
+        raise
+    except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: its configuration does not describe a network") from error
     load_strictly(network, read_tensors(path), str(path))
     return network.eval()
@@ -135,13 +143,12 @@ def load_strictly(network: nn.Module, tensors: dict[str, Tensor], origin: str) -
     network.load_state_dict({key: tensors[key].to(value.dtype) for key, value in expected.items()})
 
 
-def save_weights(network: PointNetwork, path: Path, metadata: dict[str, Any]) -> Path:
+def save_weights(network: PointNetwork | ResNet, path: Path, metadata: dict[str, Any]) -> Path:
     """Write the network and what is known of it to a safetensors file, whole or not at all; matrices as float16."""
-    config = network.config.model_dump(mode="json")
     training = json.dumps(metadata.get("training", {}), sort_keys=True)
     record = {
-        "architecture": "PointNetwork",
-        "config": config,
+        "architecture": type(network).__name__,
+        "config": network.config if isinstance(network, ResNet) else network.config.model_dump(mode="json"),
         **metadata,
         "config_sha256": hashlib.sha256(training.encode()).hexdigest(),
     }

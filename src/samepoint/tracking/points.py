@@ -35,8 +35,8 @@ def track(
         video: a file, a folder of pictures, uint8 frames (T, H, W, 3), a camera index, a URL, or a ``Video``.
         queries: N points, each in its own frame.
         model: a network, a name in the table of weights, or a weight file.
-        method: makes, for the network, what carries points from frame to frame, such as ``PropagatedPoints``; by
-            default ``RefinedPoints``, which needs a network of ours.
+        method: makes, for the network, what carries points from frame to frame; by default ``RefinedPoints`` for a
+            network that has a refiner, else ``PropagatedPoints``.
         backward: also follow each point back from its frame to the first; else positions before the query are NaN.
         short_side: working resolution; larger finds finer detail and takes longer; None keeps the video's own.
         device: ``"cpu"``, ``"cuda"``, ...; the model's by default.

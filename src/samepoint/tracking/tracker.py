@@ -16,6 +16,7 @@ from ..models.refiner import channels_last
 from ..models.weights import load_model
 from ..structures import Queries
 from .frames import FrameEncoder, working_size
+from .propagated import PropagatedPoints
 from .refined import RefinedPoints
 
 
@@ -50,8 +51,8 @@ class PointTracker:
 
     Args:
         network: a :class:`~samepoint.models.network.PointNetwork`, or any network with ``preprocess``, ``features`` and
-            ``lattices`` if a ``method`` is given.
-        method: what carries the points; the refiner of ``network`` by default.
+            ``lattices``.
+        method: what carries the points; by default the refiner of ``network``, label propagation where it has none.
         short_side: frames are worked on at this short side, larger or smaller than they are; None keeps their size.
         device: where to compute; where the network is by default.
         dtype: precision of the encoder; bfloat16 where the device gains from it by default.
@@ -69,9 +70,10 @@ class PointTracker:
         self._encoder = FrameEncoder(network, short_side, device=device, dtype=dtype)
         self.network, self.device, self.bf16 = self._encoder.network, self._encoder.device, self._encoder.bf16
         if method is None:
-            if not isinstance(network, PointNetwork):
-                raise InputError(f"{type(network).__name__} has no refiner: choose a method, such as PropagatedPoints")
-            method = RefinedPoints(network, dtype=torch.bfloat16 if self.bf16 else torch.float32)
+            if isinstance(network, PointNetwork):
+                method = RefinedPoints(network, dtype=torch.bfloat16 if self.bf16 else torch.float32)
+            else:
+                method = PropagatedPoints(network.lattices)  # type: ignore[arg-type]
         self.method = method
         self.short_side = short_side
         self._frame = -1

@@ -46,13 +46,14 @@ class Model:
             InputError: neither a known name nor a file.
         """
         from samepoint.models.features import UNTRAINED, has_our_metadata
-        from samepoint.models.weights import TABLE, resolve, sha256
+        from samepoint.models.weights import TABLE, read_metadata, resolve, sha256
 
         if self.source == UNTRAINED:
             return Identity(self.source, None, False)
         path = resolve(self.source)
         known = self.source in TABLE
-        return Identity(self.source if known else path.name, sha256(path), known or has_our_metadata(path))
+        ours = known or (has_our_metadata(path) and read_metadata(path).get("architecture") == "PointNetwork")
+        return Identity(self.source if known else path.name, sha256(path), ours)
 
     @cached_property
     def network(self) -> nn.Module:
