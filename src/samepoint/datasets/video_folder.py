@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
+
+from samepoint.datasets.frame_cache import CachedVideo, FrameCache
+from samepoint.datasets.order import drawn
+from samepoint.datasets.synthetic.textures import VIDEOS
+from samepoint.errors import InputError
+from samepoint.io.images import list_images, natural_key
+
+SUFFIXES = frozenset(VIDEOS | {".3gp", ".flv", ".gif", ".m2ts", ".mts", ".ogv", ".ts"})
+_GIGABYTE = 1_000_000_000
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -18,42 +34,191 @@ class Gap:
         between: drawn evenly from this range, ends included.
         weights: one of these gaps, each drawn in proportion to its weight; takes the place of ``between``.
         unit: ``frames`` or ``seconds`` (rounded to whole frames at the video's own rate, at least 1).
+
+    Raises:
+        InputError: a value out of its range.
     """
 
     between: tuple[float, float] = (1, 5)
     weights: Mapping[float, float] | None = None
     unit: Literal["frames", "seconds"] = "frames"
 
+    def __post_init__(self) -> None:
+        if self.unit not in ("frames", "seconds"):
+            raise InputError(f"unit of the gap: {self.unit!r} given, frames or seconds expected")
+        values = self.between if self.weights is None else tuple(self.weights)
+        if not values or min(values) <= 0 or (self.weights is None and values[0] > values[-1]):
+            raise InputError(f"gap: {values} given, positive numbers expected, the smaller first")
+        if self.unit == "frames" and any(value != int(value) for value in values):
+            raise InputError(f"gap: {values} given, whole frames expected")
+        if self.weights is not None and (min(self.weights.values()) < 0 or sum(self.weights.values()) <= 0):
+            raise InputError(f"weights of the gap: {dict(self.weights)} given, none below 0 and one above expected")
+
+    def draw(self, rng: np.random.Generator, fps: float) -> int:
+        """A gap in frames, at least 1."""
+        if self.weights is not None:
+            weights = np.array(list(self.weights.values()), float)
+            gap = list(self.weights)[int(rng.choice(len(weights), p=weights / weights.sum()))]
+        elif self.unit == "frames":
+            gap = int(rng.integers(int(self.between[0]), int(self.between[1]) + 1))
+        else:
+            gap = rng.uniform(*self.between)
+        return max(1, round(gap * fps) if self.unit == "seconds" else int(gap))
+
 
 class VideoFolder:
-    """Clips of the videos, and folders of pictures, below a folder.
+    """Clips of the videos, and of the folders of pictures, below a folder.
+
+    Every video is decoded once when the object is made: for its shots, and for copies of its frames (`FrameCache`),
+    which is what ``clip`` reads, in DataLoader workers too. What cannot be read is passed over and told of in
+    ``skipped`` and the log.
 
     Args:
-        root: the folder, searched recursively.
+        root: the folder, searched recursively; hidden files and folders are passed over. Files are taken for videos by
+            their suffix; a folder is taken for one if two or more pictures lie directly in it.
         frames: T, frames of a clip.
-        gap: time between them.
+        gap: time between them; shorter where a video has no shot that is long enough.
         seed: with the index it decides a clip.
-        short_side: frames are kept and given at this short side; None: as they are.
-        cache: folder for copies at the short side; one in the user's cache folder when None.
+        short_side: frames are given at this short side, smaller ones as they are; None: all as they are.
+        cache: folder for the copies; ``samepoint/videos`` in the user's cache folder when None.
         cache_gb: copies stop growing here; frames of further videos are read from their files, slower but the same.
+        shots: whether to look for cuts; without, a video is one shot.
+        workers: processes that decode at first; 0 decodes in this one.
+        progress: called with how many videos are done, and of how many.
+
+    Attributes:
+        names: the videos in use, relative to ``root``, sorted.
+        skipped: what is not in use, and why.
+
+    Raises:
+        InputError: no video there that can be used.
     """
 
     def __init__(
         self,
         root: str | Path,
         frames: int = 2,
-        gap: Gap = Gap(),
+        gap: Gap | None = None,
         seed: int = 0,
         short_side: int | None = 256,
         cache: str | Path | None = None,
         cache_gb: float = 20.0,
+        shots: bool = True,
+        workers: int = 0,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        raise NotImplementedError
+        if frames < 1:
+            raise InputError(f"frames: {frames} given, at least 1 expected")
+        self.root, self.frames, self.gap, self.seed = Path(root), frames, gap or Gap(), seed
+        paths = find_videos(self.root)
+        self._cache = FrameCache(cache or default_cache(), short_side, cache_gb * _GIGABYTE, shots)
+        built = _build(self._cache, paths, workers, progress)
+        videos, skipped = [], []
+        for path in paths:
+            name, result = path.relative_to(self.root).as_posix(), built[path]
+            if isinstance(result, str):
+                skipped.append((name, result))
+            elif max((stop - start for start, stop in result[1].shots), default=0) < frames:
+                skipped.append((name, f"no shot of {frames} frames or more"))
+            else:
+                videos.append((path, *result))
+        for name, why in skipped:
+            _log.warning("%s: passed over: %s", name, why)
+        if not videos:
+            first = f"; {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
+            raise InputError(f"{root}: none of its {len(paths)} videos can be used{first}")
+        self._videos = videos
+        self.names = tuple(path.relative_to(self.root).as_posix() for path, _, _ in videos)
+        self.skipped = tuple(skipped)
 
     def __len__(self) -> int:
-        """Videos that clips are taken from."""
-        raise NotImplementedError
+        """Videos that clips are taken from: an epoch draws one clip from each."""
+        return len(self._videos)
 
-    def clip(self, index: int) -> np.ndarray:
+    def clip(self, index: int) -> NDArray[np.uint8]:
         """Clip ``index`` >= 0, uint8 RGB (T, H, W, 3): the same in every process and order."""
-        raise NotImplementedError
+        video, numbers = self.place(index)
+        path, key, entry = self._videos[video]
+        return np.stack([self._cache.read(path, key, entry, number) for number in numbers])
+
+    def place(self, index: int) -> tuple[int, list[int]]:
+        """Which of the videos clip ``index`` is of, and the numbers of its frames there."""
+        video = drawn(len(self._videos), self.seed, index)
+        entry = self._videos[video][2]
+        rng = np.random.default_rng([self.seed, index])
+        steps = self.frames - 1
+        longest = max(stop - start for start, stop in entry.shots)
+        gap = min(self.gap.draw(rng, entry.fps), (longest - 1) // max(1, steps))
+        starts = np.array([max(0, stop - start - steps * gap) for start, stop in entry.shots])
+        place = int(rng.integers(starts.sum()))
+        shot = int(np.searchsorted(np.cumsum(starts), place, side="right"))
+        first = entry.shots[shot][0] + place - int(starts[:shot].sum())
+        return video, [first + step * gap for step in range(self.frames)]
+
+
+def default_cache() -> Path:
+    """Where copies lie when no folder is named; honours ``XDG_CACHE_HOME``."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "samepoint" / "videos"
+
+
+def find_videos(root: str | Path) -> list[Path]:
+    """Video files and folders of two or more pictures at and below a folder, in natural order.
+
+    Raises InputError where there is no such folder or none in it.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; expected videos or folders of pictures in it")
+    found = []
+    for where, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        folder = Path(where)
+        found += [folder / name for name in files if not name.startswith(".") and _is_video(name)]
+        if len(list_images(folder)) > 1:
+            found.append(folder)
+    if not found:
+        raise InputError(f"{root}: no videos in it; expected {', '.join(sorted(SUFFIXES))}, or folders of pictures")
+    return sorted(found, key=lambda path: natural_key(path.relative_to(root).as_posix()))
+
+
+def _is_video(name: str) -> bool:
+    return Path(name).suffix.lower() in SUFFIXES
+
+
+_Built = tuple[str, CachedVideo] | str
+"""The key and the entry, or why there is none."""
+
+
+def _build(
+    cache: FrameCache, paths: list[Path], workers: int, progress: Callable[[int, int], None] | None
+) -> dict[Path, _Built]:
+    # Each process begins elsewhere, so that several which build the same cache share the work.
+    order = np.random.default_rng().permutation(len(paths)) if len(paths) > 1 else [0]
+    shuffled = [paths[i] for i in order]
+    done: dict[Path, _Built] = {}
+
+    def told(path: Path, result: _Built) -> None:
+        done[path] = result
+        if progress is not None:
+            progress(len(done), len(paths))
+
+    if workers < 1:
+        for path in shuffled:
+            told(path, _entry(cache, path))
+        return done
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = {path: pool.submit(_entry, cache, path) for path in shuffled}
+        for path, future in futures.items():
+            told(path, future.result())
+    return done
+
+
+def _entry(cache: FrameCache, path: Path) -> _Built:
+    try:
+        key = cache.key(path)
+        return key, cache.entry(path, key) or cache.build(path, key)
+    except InputError as error:
+        return str(error)
+    except PermissionError as error:
+        return f"{path}: cannot be opened ({error.strerror})"

@@ -2,21 +2,31 @@
 
 Item ``i`` depends on the seed and ``i`` alone, for every ``i >= 0``: the same in any process, in any order, and after a
 resume. ``default_collate`` of PyTorch stacks items; ``batch(step, size)`` gives items ``step * size`` onwards, stacked.
+All of it pickles, for the processes of a DataLoader.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import cv2
 import numpy as np
-from torch import Tensor
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
 
-from ..datasets.augment import Augmentation
-from ..datasets.synthetic import SyntheticClips
-from ..datasets.synthetic.clips import ClipSettings
+from ..datasets import flyingthings, youtube_vos
+from ..datasets.augment import Augmentation, augment_clip, draw_view, recolour
+from ..datasets.order import drawn
+from ..datasets.synthetic import Clip, ClipSettings, SyntheticClips
 from ..datasets.synthetic.textures import TextureSource
 from ..datasets.video_folder import Gap
+from ..errors import InputError
+from ..geometry import fit_size
+
+_REAL, _FLOW, _VOS, _RENDERED = range(4)  # tell the draws of one seed apart
 
 
 class FlowItem(NamedTuple):
@@ -30,57 +40,19 @@ class FlowItem(NamedTuple):
 
 
 class ClipSource(Protocol):
-    """Anything that gives clips by index."""
+    """Anything that gives clips by index: ``VideoFolder``, ``VosPairs``."""
 
     def __len__(self) -> int:
-        """Clips, or videos, that make an epoch."""
+        """Clips that make an epoch."""
         ...
 
-    def clip(self, index: int) -> np.ndarray:
+    def clip(self, index: int) -> NDArray[np.uint8]:
         """Clip ``index`` >= 0, uint8 RGB (T, h, w, 3)."""
         ...
 
 
-class RealClips:
-    """Clips without labels. ``item(i)`` is uint8 RGB (T, 3, H, W)."""
-
-    def __init__(self, clips: ClipSource, augmentation: Augmentation, seed: int = 0) -> None:
-        raise NotImplementedError
-
-    def __len__(self) -> int:
-        raise NotImplementedError
-
-    def item(self, index: int) -> Tensor:
-        raise NotImplementedError
-
-    def batch(self, step: int, size: int) -> Tensor:
-        """uint8 (size, T, 3, H, W)."""
-        raise NotImplementedError
-
-
-class VosPairs:
-    """YouTube-VOS: two (or ``frames``) consecutive listed names of a video, the first drawn evenly (spec 3.2)."""
-
-    def __init__(
-        self,
-        root: str | Path,
-        seed: int = 0,
-        frames: int = 2,
-        short_side: int | None = 256,
-        split: str = "train",
-        index: str | Path | None = None,
-    ) -> None:
-        raise NotImplementedError
-
-    def __len__(self) -> int:
-        raise NotImplementedError
-
-    def clip(self, index: int) -> np.ndarray:
-        raise NotImplementedError
-
-
 class FlowSource(Protocol):
-    """Anything that gives pairs of frames with flow by index."""
+    """Anything that gives pairs of frames with flow by index: ``FlyingPairs``, ``RenderedPairs``."""
 
     def __len__(self) -> int:
         """Pairs that make an epoch."""
@@ -91,24 +63,129 @@ class FlowSource(Protocol):
         ...
 
 
-class FlyingPairs:
-    """FlyingThings3D's training pairs in both directions of time (spec 3.3), in an order drawn for each epoch."""
+class RealClips:
+    """Clips without labels. ``item(i)`` is uint8 RGB (T, 3, H, W), augmented.
 
-    def __init__(self, root: str | Path, seed: int = 0, frames: str = "clean", side: str = "left") -> None:
-        raise NotImplementedError
+    With ``augmentation`` None clips come as they are, to be augmented on the GPU (``augment_batch``); ``batch`` then
+    needs clips of one size.
+    """
+
+    def __init__(self, clips: ClipSource, augmentation: Augmentation | None, seed: int = 0) -> None:
+        self.clips, self.augmentation, self.seed = clips, augmentation, seed
 
     def __len__(self) -> int:
-        raise NotImplementedError
+        """Items of an epoch; greater indices are items too."""
+        return len(self.clips)
+
+    def item(self, index: int) -> Tensor:
+        """Item ``index`` >= 0, uint8 (T, 3, H, W)."""
+        frames = torch.from_numpy(self.clips.clip(index)).permute(0, 3, 1, 2)
+        if self.augmentation is None:
+            return frames.contiguous()
+        return augment_clip(frames, self.augmentation, _generator(self.seed, index, _REAL)).contiguous()
+
+    def batch(self, step: int, size: int) -> Tensor:
+        """uint8 (size, T, 3, H, W)."""
+        return torch.stack([self.item(step * size + place) for place in range(size)])
+
+
+class VosPairs:
+    """YouTube-VOS: two (or ``frames``) consecutive listed names of a video, the first drawn evenly (spec 3.2).
+
+    Raises InputError where no video has so many frames, and what ``youtube_vos.clips`` raises.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        seed: int = 0,
+        frames: int = 2,
+        short_side: int | None = 256,
+        split: str = "train",
+        index: str | Path | None = None,
+    ) -> None:
+        self._clips = [clip for clip in youtube_vos.clips(root, split, index) if len(clip) >= frames]
+        if not self._clips:
+            raise InputError(f"{root}: no video of {split} has {frames} frames")
+        self.seed, self.frames, self.short_side = seed, frames, short_side
+
+    def __len__(self) -> int:
+        """Videos: an epoch draws one clip from each."""
+        return len(self._clips)
+
+    def clip(self, index: int) -> NDArray[np.uint8]:
+        """Clip ``index`` >= 0, uint8 RGB (T, h, w, 3) at the short side."""
+        video = self._clips[drawn(len(self._clips), self.seed, index)]
+        rng = np.random.default_rng([self.seed, index, _VOS])
+        first = int(rng.integers(len(video) - self.frames + 1))
+        return np.stack([self._shrunk(video.frame(first + t)) for t in range(self.frames)])
+
+    def _shrunk(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self.short_side is None or min(frame.shape[:2]) <= self.short_side:
+            return frame
+        height, width = fit_size((frame.shape[0], frame.shape[1]), self.short_side)
+        return np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA))
+
+
+class FlyingPairs:
+    """FlyingThings3D's training pairs in both directions of time (spec 3.3), in an order drawn for each epoch.
+
+    Raises what ``flyingthings.sequences`` raises.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        seed: int = 0,
+        frames: flyingthings.Pass = "clean",
+        side: flyingthings.Side = "left",
+    ) -> None:
+        self._pairs = [
+            pair for sequence in flyingthings.sequences(root, "TRAIN", frames, side) for pair in sequence.pairs()
+        ]
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """Pairs, both directions of time."""
+        return len(self._pairs)
 
     def pair(self, index: int) -> FlowItem:
-        raise NotImplementedError
+        """Pair ``index`` >= 0 at full size; what is hidden is not known, so ``valid`` tells where flow is known."""
+        pair = self._pairs[drawn(len(self._pairs), self.seed, index)]
+        flow, flow_back = map(torch.from_numpy, pair.flows())
+        frames = np.stack(pair.frames())
+        if flow.shape != flow_back.shape or frames.shape[1:3] != flow.shape[:2]:
+            raise InputError(f"{pair.flow_path}: flow and frames of this pair are of different sizes")
+        known = torch.isfinite(flow).all(-1), torch.isfinite(flow_back).all(-1)
+        return FlowItem(torch.from_numpy(frames).permute(0, 3, 1, 2), flow, flow_back, *known)
 
 
 class RenderedPairs:
-    """Two frames of a rendered clip, their gap and the direction of time drawn; exact flow and visibility."""
+    """Two frames of a rendered clip, their gap and the direction of time drawn; exact flow and visibility.
 
-    def __init__(self, clips: SyntheticClips, seed: int = 0, gap: Gap = Gap(), epoch: int = 10_000) -> None:
-        raise NotImplementedError
+    Args:
+        clips: clips of two or more frames.
+        seed: with the index it decides a pair; the clips have a seed of their own.
+        gap: frames between the two, at most what a clip has.
+        each: successive pairs drawn from one clip: rendering costs less, but a batch holds fewer scenes.
+        epoch: pairs that are called an epoch; there is no end to them.
+
+    Raises:
+        InputError: clips of one frame, or a gap in seconds.
+    """
+
+    def __init__(
+        self, clips: SyntheticClips, seed: int = 0, gap: Gap | None = None, each: int = 1, epoch: int = 10_000
+    ) -> None:
+        self.gap = gap or Gap()
+        if clips.settings.frames < 2:
+            raise InputError(f"frames of a rendered clip: {clips.settings.frames} given, at least 2 expected")
+        if self.gap.unit != "frames":
+            raise InputError(f"gap of rendered pairs in {self.gap.unit}; expected frames, they have no rate")
+        if each < 1:
+            raise InputError(f"pairs of each clip: {each} given, at least 1 expected")
+        self.clips, self.seed, self.each, self.epoch = clips, seed, each, epoch
+        self._last: tuple[int, Clip] | None = None
 
     @classmethod
     def of(
@@ -116,29 +193,72 @@ class RenderedPairs:
         settings: ClipSettings,
         textures: TextureSource,
         seed: int = 0,
-        gap: Gap = Gap(),
+        gap: Gap | None = None,
+        each: int = 1,
     ) -> RenderedPairs:
-        raise NotImplementedError
+        """Pairs of clips of these settings, whose ``frames`` become no more than the gap needs."""
+        gap = gap or Gap()
+        longest = int(max(gap.between if gap.weights is None else gap.weights))
+        frames = max(2, min(settings.frames, longest + 1))
+        return cls(SyntheticClips(replace(settings, frames=frames), textures, seed), seed, gap, each)
 
     def __len__(self) -> int:
-        raise NotImplementedError
+        return self.epoch
 
     def pair(self, index: int) -> FlowItem:
-        raise NotImplementedError
+        """Pair ``index`` >= 0; ``valid`` is exact: the point is seen in the other frame."""
+        clip = self._clip(index // self.each)
+        rng = np.random.default_rng([self.seed, index, _RENDERED])
+        gap = min(self.gap.draw(rng, 1.0), len(clip) - 1)
+        first = int(rng.integers(len(clip) - gap))
+        reference, target = (first, first + gap) if rng.random() < 0.5 else (first + gap, first)
+        flow, seen = clip.flow(target, reference)
+        flow_back, seen_back = clip.flow(reference, target)
+        frames = torch.from_numpy(clip.frames[[reference, target]]).permute(0, 3, 1, 2)
+        return FlowItem(frames, *map(torch.from_numpy, (flow, flow_back, seen, seen_back)))
+
+    def _clip(self, index: int) -> Clip:
+        if self._last is None or self._last[0] != index:
+            self._last = index, self.clips.clip(index)
+        return self._last[1]
 
 
 class FlowPairs:
-    """Augmented pairs with flow. ``item(i)`` is a FlowItem at the augmentation's size."""
+    """Augmented pairs with flow. ``item(i)`` is a FlowItem at the augmentation's size.
+
+    Raises InputError where the augmentation draws another crop for each frame: flow between them would not hold.
+    """
 
     def __init__(self, pairs: FlowSource, augmentation: Augmentation, seed: int = 0) -> None:
-        raise NotImplementedError
+        if not augmentation.same_view:
+            raise InputError("same_view: False given, but flow needs one view for both frames")
+        self.pairs, self.augmentation, self.seed = pairs, augmentation, seed
 
     def __len__(self) -> int:
-        raise NotImplementedError
+        """Items of an epoch; greater indices are items too."""
+        return len(self.pairs)
 
     def item(self, index: int) -> FlowItem:
-        raise NotImplementedError
+        """Item ``index`` >= 0."""
+        return augment_pair(self.pairs.pair(index), self.augmentation, _generator(self.seed, index, _FLOW))
 
     def batch(self, step: int, size: int) -> FlowItem:
-        """Stacked FlowItem with a leading ``size``."""
-        raise NotImplementedError
+        """Items stacked, with a leading ``size``."""
+        items = [self.item(step * size + place) for place in range(size)]
+        return FlowItem(*map(torch.stack, zip(*items, strict=True)))
+
+
+def augment_pair(pair: FlowItem, settings: Augmentation, generator: Generator) -> FlowItem:
+    """One view for both frames and both flows, then a change of colour of the frames."""
+    view = draw_view((pair.frames.shape[-2], pair.frames.shape[-1]), settings, generator)
+    flow, valid = view.flow(pair.flow, pair.valid)
+    flow_back, valid_back = view.flow(pair.flow_back, pair.valid_back)
+    frames = recolour(view.frames(pair.frames), settings, generator)
+    return FlowItem(
+        frames.contiguous(), flow.contiguous(), flow_back.contiguous(), valid.contiguous(), valid_back.contiguous()
+    )
+
+
+def _generator(seed: int, index: int, kind: int) -> Generator:
+    state = np.random.SeedSequence([seed, index, kind]).generate_state(1, np.uint64)[0]
+    return Generator().manual_seed(int(state >> np.uint64(1)))
