@@ -64,7 +64,9 @@ def affinity_coarse_to_fine(
     frames, coarse_frames = list(keys), list(coarse_keys)
     windows = [window] * len(frames) if isinstance(window, Window) else list(window)
     _check(query, frames, windows, topk, temperature, query_cells, None, dtype)
-    _check(coarse_query, coarse_frames, windows, matches, temperature, None, None, dtype)
+    _check(coarse_query, coarse_frames, windows, 1, temperature, None, None, dtype)
+    if matches < 1:
+        raise InputError(f"matches: expected 1 or more, got {matches}")
     if fine.shape == "everywhere":
         raise InputError("fine window: expected a circle or a square around the coarse match, got everywhere")
     if lattices[0].stride < lattices[1].stride:
