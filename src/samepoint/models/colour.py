@@ -34,10 +34,27 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
     return torch.stack([lightness, 500 * (g[..., 0] - g[..., 1]), 200 * (g[..., 1] - g[..., 2])], dim=-1)
 
 
+def lab_to_rgb(lab: Tensor) -> Tensor:
+    """The inverse of :func:`rgb_to_lab`, cut to [0, 1] where a colour lies outside sRGB.
+
+    >>> [round(v, 3) for v in lab_to_rgb(rgb_to_lab(torch.tensor([0.2, 0.5, 0.9]))).tolist()]
+    [0.2, 0.5, 0.9]
+    """
+    middle = (lab[..., 0] + 16) / 116
+    g = torch.stack([middle + lab[..., 1] / 500, middle, middle - lab[..., 2] / 200], dim=-1)
+    xyz = torch.where(g > 6 / 29, g**3, (g - 16 / 116) / 7.787)
+    inverse = torch.linalg.inv(torch.tensor(_TO_XYZ, dtype=torch.float64)).to(lab)
+    linear = (xyz @ inverse.T).clamp(0, 1)
+    return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp_min(1e-12) ** (1 / 2.4) - 0.055)
+
+
 def normalise(frames: Tensor, colour: ColourSpace) -> Tensor:
     """uint8 RGB (B, H, W, 3) to the colour space, its mean and deviation removed: float32 (B, 3, H, W)."""
     values = frames.to(torch.float32) / 255
-    if colour == "lab":
-        values = rgb_to_lab(values)
+    return standardise(rgb_to_lab(values) if colour == "lab" else values, colour)
+
+
+def standardise(values: Tensor, colour: ColourSpace) -> Tensor:
+    """The same of values that are of the colour space already, float (B, H, W, 3); RGB in [0, 1]."""
     mean, deviation = (torch.tensor(s, device=values.device) for s in _STATISTICS[colour])
     return ((values - mean) / deviation).permute(0, 3, 1, 2)

@@ -16,6 +16,8 @@ from ..datasets.video_folder import Gap
 from ..errors import InputError
 from ..models.colour import ColourSpace
 from ..models.network import NetworkConfig
+from .loop_config import LoopConfig, Tracker
+from .losses import Label, TeacherNorm
 
 
 class _Strict(BaseModel):
@@ -58,6 +60,7 @@ class RealConfig(_Strict):
 
     videos: str | None = None  # a folder of videos; data.videos without
     youtube_vos: str | None = None  # the set's folder instead
+    rendered: bool = False  # rendered clips without their labels instead: to try things out
     index: str | None = None  # of YouTube-VOS: a JSON file {video: [frames]}
     clips: int = Field(2, ge=1)  # clips in a step
     frames: int = Field(2, ge=2)  # frames of a clip
@@ -113,78 +116,78 @@ class DataConfig(_Strict):
         return ClipSettings(frames=self.frames, size=self.size, **values)
 
 
-class ReconstructionConfig(_Strict):
-    """Colours of a real frame, carried over from another frame by the affinity (FGVC, loss A)."""
-
+class _Objective(_Strict):
     weight: float = Field(0.0, ge=0)
-    stride: int | None = None  # of the map that it acts on; the finest without
+    stride: int | None = Field(None, ge=1)  # of the student's map that it acts on; the finest without
+
+
+class ReconstructionConfig(_Objective):
+    """Real clips: the colours of a frame follow from those of the one before by their affinity (FGVC, loss A)."""
+
     radius: int = Field(24, ge=1)  # cells
-    temperature: float | None = Field(None, gt=0)  # sqrt(channels) without
-    normalised: bool = False  # unit vectors, as a matcher compares them
-    published: bool = False  # half a pixel off, and neighbours outside the picture take part as black
+    temperature: float | None = Field(None, gt=0)  # sqrt(channels) without, 1 if normalised
+    normalised: bool = False  # cosines, not dot products
+    legacy: bool = False  # half a pixel off, and places outside the picture take part as grey ones
 
 
-class SoftTargetsConfig(_Strict):
-    """Labelled flow as a distribution that the teacher shapes (FGVC, loss B)."""
+class SoftTargetsConfig(_Objective):
+    """Labelled pairs: the match as a distribution that the teacher shapes (FGVC, loss B)."""
 
-    weight: float = Field(0.0, ge=0)
-    stride: int | None = None
-    radius: int = Field(24, ge=1)  # cells
+    radius: int = Field(24, ge=1)
     temperature: float = Field(0.07, gt=0)
-    label_temperature: float = Field(0.035, gt=0)
-    teacher_norm: Literal["channel", "height"] = "channel"  # height as published, with a label temperature of 0.07
+    label: Label = "teacher"
+    label_temperature: float | None = Field(None, gt=0)  # 0.035 for channel, 0.07 for height
+    teacher_norm: TeacherNorm = "channel"  # height as published
+    sigma: float | None = Field(None, gt=0)  # of the Gaussian labels, cells
+    legacy: bool = False  # places outside the picture take part
 
 
-class AdversaryConfig(_Strict):
-    """A critic that tells real correlations from synthetic ones, behind a reversed gradient (FGVC, loss C)."""
+class AdversaryConfig(_Objective):
+    """Labelled pairs and real clips: their correlations must not be told apart (FGVC, loss C)."""
 
-    weight: float = Field(0.0, ge=0)
-    stride: int | None = None
-    radius: int = Field(24, ge=1)  # cells
-    hidden: tuple[int, int] = (1200, 600)
-    normalised: bool = True  # correlations of unit vectors; raw dot products as published
+    radius: int = Field(24, ge=1)
+    hidden: tuple[int, ...] | None = None  # half and a quarter of the window's cells
+    normalised: bool = True  # cosines; dot products as published
     coefficient: float = Field(1.0, gt=0)  # of the reversed gradient
-    schedule: Literal["constant", "rising"] = "constant"  # rising: tanh(5 progress) times the coefficient
+    schedule: Literal["constant", "rising"] = "constant"  # rising: times tanh(5 progress)
 
 
-class RandomWalkConfig(_Strict):
-    """Walks forth and back through real clips must end where they began (CRW)."""
+class RandomWalkConfig(_Objective):
+    """Real clips: a walk along a clip and back ends where it began (CRW)."""
 
-    weight: float = Field(0.0, ge=0)
-    stride: int | None = None  # with cells as nodes: of the map that they are taken from
-    nodes: Literal["cells", "patches"] = "cells"
+    nodes: Literal["cells", "patches"] = "cells"  # patches: each goes through the network alone
     temperature: float = Field(0.05, gt=0)
-    dropout: float = Field(0.1, ge=0, lt=1)  # of transitions
-    patch: int = Field(64, ge=1)  # pixels; each patch is embedded alone, its map averaged
-    grid: int = Field(7, ge=2)  # patches a side, evenly spaced, or cells a side that the map is pooled to
-    embedding: int = Field(128, ge=1)  # channels of the head that patches have in training
+    dropout: float = Field(0.1, ge=0, lt=1)  # share of the edges that a step has to do without
+    nearest: int = Field(2, ge=1)  # first frame to turn at
+    grid: int = Field(16, ge=2)  # cells a side at most; a finer map is averaged
+    patch: int = Field(64, ge=8)  # pixels
+    step: int = Field(32, ge=1)  # pixels from patch to patch
+    embedding: int = Field(128, ge=1)  # channels of the head that patches have while training
 
 
-class CycleConfig(_Strict):
-    """Following a point over several frames and back returns to it, whatever lies between."""
+class CycleConfig(_Objective):
+    """Real clips: points followed along a clip and back arrive where they began."""
 
-    weight: float = Field(0.0, ge=0)
-    stride: int | None = None
-    points: int = Field(64, ge=1)  # a clip
-    temperature: float = Field(0.05, gt=0)
+    radius: int | None = Field(None, ge=1)  # cells that a step reaches; the whole map without
+    temperature: float = Field(0.07, gt=0)
+    samples: int = Field(256, ge=1)  # points a clip
 
 
-class RelationConfig(_Strict):
-    """Cells as like one another in two real or rendered frames as the teacher finds them."""
+class RelationConfig(_Objective):
+    """Real clips: cells are as alike as the teacher finds them."""
 
-    weight: float = Field(0.0, ge=0)
-    stride: int | None = None
     temperature: float = Field(0.07, gt=0)
     teacher_temperature: float = Field(0.07, gt=0)
+    samples: int = Field(1024, ge=2)  # cells of all frames together
 
 
 class LossConfig(_Strict):
-    """Weights of the objectives; what has weight 0 is not computed and its data not read.
+    """Weights of the objectives; what has weight 0 is not computed, nor is data read for it.
 
-    ``matching`` and ``refinement`` learn from rendered clips, are on by default and belong to our own network.
+    ``matching`` and ``refinement`` learn from rendered clips and are on by default.
     """
 
-    matching: tuple[float, float, float] = (0.5, 0.5, 1.0)  # strides 16, 8, 4
+    matching: tuple[float, float, float] = (0.5, 0.5, 1.0)  # strides 16, 8, 4; a ResNet's one map has the last
     refinement: float = Field(0.3, ge=0)
     iterations: int = Field(2, ge=1)
     drift: float = Field(0.5, ge=0, le=1)  # share of the latest looks that are taken a little off the point
@@ -195,6 +198,20 @@ class LossConfig(_Strict):
     random_walk: RandomWalkConfig = RandomWalkConfig()
     cycle: CycleConfig = CycleConfig()
     relation: RelationConfig = RelationConfig()
+    channel_dropout: bool = True  # labelled pairs lose a colour too, as the frames of reconstruction always do
+
+    @property
+    def on_rendered(self) -> bool:
+        return any(self.matching) or self.refinement > 0
+
+    @property
+    def on_pairs(self) -> bool:
+        return self.soft_targets.weight > 0 or self.adversary.weight > 0
+
+    @property
+    def on_clips(self) -> bool:
+        parts = (self.reconstruction, self.adversary, self.random_walk, self.cycle, self.relation)
+        return any(part.weight > 0 for part in parts)
 
 
 class TeacherConfig(_Strict):
@@ -226,7 +243,7 @@ class OptimiserConfig(_Strict):
     weight_decay: float = Field(1e-4, ge=0)
     warmup: int = Field(100, ge=0)
     schedule: Literal["cosine", "steps"] = "cosine"
-    milestones: tuple[float, ...] = ()  # of steps: shares of the run after which the rate is multiplied by gamma
+    milestones: tuple[float, ...] = ()  # steps: shares of the run after which the rate is multiplied by gamma
     gamma: float = Field(0.3, gt=0, le=1)
     clip: float | None = Field(1.0, gt=0)  # largest norm of the gradient; null does not limit it
     ema: float = Field(0.998, ge=0, lt=1)  # 0: no average
@@ -257,9 +274,32 @@ class FeaturesConfig(_Strict):
     loss: LossConfig = LossConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     calibration: CalibrationConfig = CalibrationConfig()
-    precision: str = Field("auto", pattern="^(auto|fp32|bf16)$")
+    device: Literal["auto", "cpu"] = "auto"  # auto: a GPU if there is one
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    accumulation: int = Field(1, ge=1)  # micro-batches of each process in a step
+    sync_norm: bool = False  # batch statistics of all processes together, on GPUs
     log_every: int = Field(10, ge=1)
     checkpoint_every: int = Field(200, ge=1)
+    validate_every: int = Field(0, ge=0)  # steps between validations; 0 for none
+    keep: int = Field(2, ge=1)  # checkpoints on disk
+    trackers: tuple[Tracker, ...] = ("tensorboard",)
+
+    def loop(self) -> LoopConfig:
+        """What the loop has to know; the refiner's training follows points on the CPU only."""
+        return LoopConfig(
+            steps=self.steps,
+            seed=self.seed,
+            device="cpu" if self.loss.refinement > 0 else self.device,
+            precision=self.precision,
+            accumulation=self.accumulation,
+            clip=self.optimiser.clip,
+            ema=self.optimiser.ema,
+            log_every=self.log_every,
+            checkpoint_every=self.checkpoint_every,
+            validate_every=self.validate_every,
+            keep=self.keep,
+            trackers=self.trackers,
+        )
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> FeaturesConfig:
