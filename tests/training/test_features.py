@@ -16,7 +16,6 @@ from samepoint.models.weights import load_model, read_metadata
 from samepoint.training.config import FeaturesConfig, load_config
 from samepoint.training.data import RenderedBatches
 from samepoint.training.features import objectives, train
-from samepoint.training.loop import AveragedWeights, learning_rate, load_checkpoint
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 TINY = CONFIGS / "tiny.yaml"
@@ -81,7 +80,7 @@ def test_resuming_needs_a_whole_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.pt").write_bytes(b"half")
     with pytest.raises(InputError, match="not a readable checkpoint"):
-        load_checkpoint(tmp_path / "checkpoints" / "last.pt")
+        train(tiny(tmp_path), resume=True)
 
 
 def test_training_can_start_from_weights(tmp_path: Path) -> None:
@@ -127,22 +126,3 @@ def test_unreadable_configurations(tmp_path: Path) -> None:
     bad.write_text("- 1")
     with pytest.raises(InputError, match="expected a mapping"):
         load_config(bad)
-
-
-def test_warm_up_is_applied_and_the_cosine_ends_where_it_should() -> None:
-    rates = [learning_rate(step, 100, 1e-3, 1e-3, 10) for step in range(101)]
-    assert rates[0] == pytest.approx(1e-4)
-    assert rates[9] == pytest.approx(1e-3)
-    assert rates[55] == pytest.approx(1e-3 * (1e-3 + (1 - 1e-3) / 2))
-    assert rates[100] == pytest.approx(1e-6)
-
-
-def test_averaged_weights_follow_parameters_and_copy_counters() -> None:
-    network = torch.nn.BatchNorm1d(1)
-    average = AveragedWeights(network, 0.5)
-    with torch.no_grad():
-        network.weight.fill_(3.0)
-        network.num_batches_tracked.fill_(7)
-    average.update(network, step=1000)
-    assert average.state["weight"].item() == pytest.approx(2.0)
-    assert average.state["num_batches_tracked"].item() == 7

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ..datasets.synthetic import ClipSettings, FolderTextures, ProceduralTextures, SyntheticClips
 from ..datasets.synthetic.textures import TextureSource
 from .config import DataConfig
+from .loading import in_order
 
 
 class TrainingBatch(NamedTuple):
@@ -98,34 +97,6 @@ def _enlarged(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.stack([cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR) for frame in frames])
 
 
-def _unchanged(batch: Any) -> Any:
-    return batch
-
-
-def batches(config: DataConfig, seed: int, steps: int, start: int = 0) -> Iterator[TrainingBatch]:
-    """The batches of steps ``start`` to ``steps - 1``, rendered ahead in other processes."""
-    loader = DataLoader(
-        RenderedBatches(config, seed, steps, start),
-        batch_size=None,
-        num_workers=config.workers,
-        prefetch_factor=4 if config.workers else None,
-        collate_fn=_unchanged,
-        multiprocessing_context="spawn" if config.workers else None,
-        generator=torch.Generator(),  # else the loader draws from the global one, and a resumed run from another place
-    )
-    with _interrupts_held():
-        iterator = iter(loader)
-    yield from iterator
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Processes started meanwhile never see Ctrl-C: the trainer still needs their batch to end its step and save."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def batches(config: DataConfig, seed: int, positions: range) -> Iterator[TrainingBatch]:
+    """The batches at these positions of the run, rendered ahead in other processes."""
+    return in_order(RenderedBatches(config, seed, positions.stop), positions, config.workers)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,23 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..geometry import sample_patches
+from ..io.atomic import atomic_write
 from ..models.network import PointNetwork
-from ..models.precision import autocast, prefers_bf16
 from ..models.refiner import channels_last
 from ..models.resnet import initialise
 from ..models.weights import load_model, save_weights
 from .calibration import calibrate, calibration_clips
+from .checkpoints import Checkpoints
 from .config import FeaturesConfig, LossConfig, load_config
 from .data import TrainingBatch, batches, textures_of
-from .loop import AveragedWeights, Log, learning_rate, load_checkpoint, save_checkpoint, stop_requested
+from .draws import kept_draws
+from .loop import run
+from .loop_config import LoopConfig
 from .losses import matching_loss
+from .record import Progress
 from .rollout import follow
-
-Progress = Callable[[dict[str, float]], None]
+from .schedule import learning_rate
+from .task import Task
 
 
 def train(
@@ -36,91 +39,78 @@ def train(
 ) -> Path:
     """Train a :class:`PointNetwork` on rendered clips and write ``model.safetensors`` into the run's folder.
 
-    The folder also gets ``config.yaml``, ``log.jsonl`` and ``checkpoints/last.pt``. SIGINT and SIGTERM end the step at
-    hand, write a checkpoint and raise ``KeyboardInterrupt``; ``resume=True`` goes on from there with the same data.
+    The folder also gets ``config.yaml``, ``log.jsonl``, ``checkpoints/last.pt`` and TensorBoard's files. SIGINT and
+    SIGTERM end the step at hand, write a checkpoint and raise ``KeyboardInterrupt``; ``resume=True`` goes on from there
+    with the same data. See :func:`~samepoint.training.loop.run` for what several processes do.
 
     Returns:
         The path of the weights.
 
     Raises:
         InputError: bad configuration, nothing to resume, or a run already in the folder and ``resume`` not asked for.
-        FloatingPointError: the loss is not finite; the last checkpoint is kept.
+        MissingExtraError: accelerate is not installed.
+        FloatingPointError: the loss is not finite; the state before it is the last checkpoint.
     """
     if not isinstance(config, FeaturesConfig):
         config = load_config(config, overrides)
     folder = Path(config.output)
-    last = folder / "checkpoints" / "last.pt"
-    if last.exists() and not resume:
-        raise InputError(f"{folder}: holds a run already; resume it or choose another output")
-    state = load_checkpoint(last) if resume else None
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    Checkpoints(folder).open(resume)  # before the work of building, and before anything is written
+    with kept_draws():
+        torch.manual_seed(config.seed)
+        task = _Features(config)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(folder / "config.yaml", "w") as file:
+            yaml.safe_dump(config.model_dump(mode="json"), file, sort_keys=False)
+        run(task, _loop(config), folder, resume, progress)
+    return task.weights
 
-    torch.manual_seed(config.seed)
-    network = _network(config).train()
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    trained = [*network.encoder.parameters(), *network.refiner.parameters()]  # visibility is fitted afterwards
-    optimiser = torch.optim.AdamW(trained, lr=config.optimiser.rate, weight_decay=config.optimiser.weight_decay)
-    average = AveragedWeights(network, config.optimiser.ema)
-    start = 0
-    if state is not None:
-        network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
-        average.state = state["average"]
-        torch.set_rng_state(state["rng"])
-        start = int(state["step"])
 
-    def checkpoint(step: int) -> None:
-        save_checkpoint(
-            last,
-            {
-                "step": step,
-                "network": network.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "average": average.state,
-                "rng": torch.get_rng_state(),
-            },
-        )
+class _Features(Task[TrainingBatch]):
+    """The encoder and the refiner; visibility is fitted when both are learnt."""
 
-    log = Log(folder / "log.jsonl", start)
-    bf16 = prefers_bf16() if config.precision == "auto" else config.precision == "bf16"
-    with stop_requested() as stop:
-        began = time.perf_counter()
-        for step, batch in enumerate(batches(config.data, config.seed, config.steps, start), start=start):
-            rate = learning_rate(
-                step, config.steps, config.optimiser.rate, config.optimiser.final, config.optimiser.warmup
-            )
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            with autocast("cpu", bf16):
-                loss, report = objectives(network, batch, config.loss)
-            if not torch.isfinite(loss):
-                raise FloatingPointError(f"the loss is not finite at step {step}; the last checkpoint is {last}")
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(trained, config.optimiser.clip)
-            optimiser.step()
-            average.update(network, step)
-            done = step + 1
-            if done % config.log_every == 0 or done == config.steps:
-                report = {key: round(value, 5) for key, value in report.items()}
-                seconds = (time.perf_counter() - began) / (done - start)
-                record = {"step": done, "loss": round(loss.item(), 5), **report, "rate": rate}
-                record["seconds"] = round(seconds, 4)
-                log.write(record)
-                if progress:
-                    progress({**record, "steps": config.steps})
-            if done % config.checkpoint_every == 0 or done == config.steps or stop.is_set():
-                checkpoint(done)
-            if stop.is_set() and done < config.steps:
-                raise KeyboardInterrupt
-    network.load_state_dict(average.state)
-    metadata = _metadata(config)
-    if config.calibration.clips:
-        clips = calibration_clips(textures_of(config.data), config.calibration, config.seed + 1)
-        metadata["calibration"] = calibrate(network.eval(), clips, config.calibration)
-        log.write({"step": config.steps, "calibration": metadata["calibration"]})
-    return save_weights(network, folder / "model.safetensors", metadata)
+    def __init__(self, config: FeaturesConfig) -> None:
+        self.config = config
+        self.network = _network(config)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.networks = self.exported = self.network
+        self.images = config.data.clips * config.data.frames
+        self.weights = Path(config.output) / "model.safetensors"
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        trained = [*self.network.encoder.parameters(), *self.network.refiner.parameters()]
+        optimiser = self.config.optimiser
+        return torch.optim.AdamW(trained, lr=optimiser.rate, weight_decay=optimiser.weight_decay)
+
+    def rate(self, step: int) -> float:
+        optimiser = self.config.optimiser
+        return learning_rate(step, self.config.steps, optimiser.rate, optimiser.final, optimiser.warmup)
+
+    def batches(self, positions: range) -> Iterator[TrainingBatch]:
+        return batches(self.config.data, self.config.seed, positions)
+
+    def loss(self, batch: TrainingBatch, progress: float) -> tuple[Tensor, dict[str, float]]:
+        return objectives(self.network, batch, self.config.loss)
+
+    def finish(self) -> dict[str, Any]:
+        config, metadata, notes = self.config, _metadata(self.config), {}
+        if config.calibration.clips:
+            clips = calibration_clips(textures_of(config.data), config.calibration, config.seed + 1)
+            notes["calibration"] = calibrate(self.network, clips, config.calibration)
+        save_weights(self.network, self.weights, metadata | notes)
+        return notes
+
+
+def _loop(config: FeaturesConfig) -> LoopConfig:
+    return LoopConfig(
+        steps=config.steps,
+        seed=config.seed,
+        device="cpu",  # label propagation, which training follows, is made for the CPU
+        precision=config.precision,
+        clip=config.optimiser.clip,
+        ema=config.optimiser.ema,
+        log_every=config.log_every,
+        checkpoint_every=config.checkpoint_every,
+    )
 
 
 def objectives(network: PointNetwork, batch: TrainingBatch, config: LossConfig) -> tuple[Tensor, dict[str, float]]:
@@ -166,10 +156,10 @@ def _network(config: FeaturesConfig) -> PointNetwork:
         network = PointNetwork(config.model)
         initialise(network.encoder)
         return network
-    network = load_model(config.init)
-    if not isinstance(network, PointNetwork) or network.config != config.model:
+    loaded = load_model(config.init)
+    if not isinstance(loaded, PointNetwork) or loaded.config != config.model:
         raise InputError(f"init: {config.init} has another architecture than the configuration's model")
-    return network
+    return loaded
 
 
 def _metadata(config: FeaturesConfig) -> dict[str, Any]:

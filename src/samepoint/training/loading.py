@@ -32,7 +32,13 @@ def in_order(dataset: Dataset[Batch], positions: range, workers: int = 0, ahead:
     )
     with _signals_held():
         iterator = iter(loader)
-    yield from iterator
+    try:
+        yield from iterator
+    finally:
+        # Workers that hold SIGTERM back end by being told to only, and Python would wait for them for ever.
+        shut_down = getattr(iterator, "_shutdown_workers", None)
+        if shut_down is not None:
+            shut_down()
 
 
 def _unchanged(batch: Any) -> Any:

@@ -1,108 +1,28 @@
-"""What every training run shares: schedule, averaged weights, checkpoints that appear whole, a log, a clean stop."""
+"""The loop that every training run goes through: any task, any number of processes, any stop."""
 
 from __future__ import annotations
 
-import json
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import InputError
-from ..io.atomic import atomic_path
+from .averaging import AveragedWeights
+from .checkpoints import Checkpoints
+from .draws import draws_state, kept_draws, restore_draws, seed_draws
 from .loop_config import LoopConfig
+from .processes import average_gradients, exchange, processes, same_start
+from .record import Progress, Record
+from .stopping import Stop, stop_requested
 from .task import Task
 
-
-def learning_rate(step: int, steps: int, rate: float, final: float, warmup: int) -> float:
-    """Linear warm-up, then a cosine from ``rate`` to ``rate * final`` at ``steps``.
-
-    >>> [round(learning_rate(s, 100, 1.0, 0.0, 0), 3) for s in (0, 50, 100)]
-    [1.0, 0.5, 0.0]
-    """
-    if step < warmup:
-        return rate * (step + 1) / warmup
-    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
-    return rate * (final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2)
-
-
-class AveragedWeights:
-    """Exponential moving average of parameters; buffers are copied."""
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.state = {key: value.detach().clone() for key, value in network.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        # A young average must not remember the random start.
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for key, value in network.state_dict().items():
-            if value.is_floating_point() and not key.endswith(("running_mean", "running_var")):
-                self.state[key].lerp_(value, 1 - decay)
-            else:
-                self.state[key].copy_(value)
-
-
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint that is whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
-
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; tensors, numbers and strings only.
-
-    Raises:
-        InputError: the file is missing or damaged.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no checkpoint to resume from") from error
-    except Exception as error:
-        raise InputError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
-    if not isinstance(state, dict) or "step" not in state:
-        raise InputError(f"{path}: not a checkpoint of this program")
-    return state
-
-
-class Log:
-    """One JSON object a line; a resumed run continues the file after the step it resumes from."""
-
-    def __init__(self, path: Path, start: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = []
-        if start and path.exists():
-            kept = [line for line in path.read_text().splitlines() if line and json.loads(line)["step"] <= start]
-        path.write_text("".join(line + "\n" for line in kept))
-        self.path = path
-
-    def write(self, record: dict[str, Any]) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
-
-
-@contextmanager
-def stop_requested() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that a step ends and a checkpoint is written before leaving."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    previous = {number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield event
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 def run(
@@ -110,13 +30,15 @@ def run(
     settings: LoopConfig,
     folder: Path,
     resume: bool = False,
-    progress: Callable[[dict[str, float]], None] | None = None,
+    progress: Progress | None = None,
 ) -> bool:
     """Train ``task`` and let it finish; everything but its own files goes into ``folder``.
 
     ``folder`` gets ``log.jsonl``, ``checkpoints/last.pt`` and what the trackers write. SIGINT and SIGTERM end the step
     at hand and write a checkpoint. Started by ``torchrun`` or ``accelerate launch``, it shares the micro-batches of a
-    step among the processes. ``progress`` is called in the main process after every logged step.
+    step among the processes: micro-batch ``a`` of process ``p`` of P in step ``s`` is number ``(s A + a) P + p`` of the
+    run, A being ``settings.accumulation``, and draws the same random numbers wherever it is computed. ``progress`` is
+    called in the main process after every logged step, with the log's figures, ``steps`` and the seconds ``left``.
 
     Returns:
         Whether this is the main process, the one that wrote.
@@ -126,6 +48,205 @@ def run(
         MissingExtraError: accelerate is not installed.
         KeyboardInterrupt: stopped by a signal; the checkpoint is written.
         FloatingPointError: a loss or a gradient is not finite; the message names the micro-batch, and the state before
-            its step is the last checkpoint.
+            its step is the last checkpoint, to resume from with other settings.
     """
-    raise NotImplementedError
+    checkpoints = Checkpoints(folder, settings.keep)
+    state = checkpoints.open(resume)
+    folder.mkdir(parents=True, exist_ok=True)
+    with kept_draws(), stop_requested() as stop, processes(settings) as accelerator:
+        loop = _Loop(task, settings, accelerator, checkpoints)
+        if state is not None:
+            loop.restore(state)
+        record = Record(folder, settings, loop.step, accelerator.is_main_process, progress)
+        try:
+            with _only(task.networks, loop.parameters):
+                loop.train(record, stop)
+            task.exported.load_state_dict(loop.average.state)
+            task.exported.eval()
+            if accelerator.is_main_process:
+                with stop.at_once():
+                    record.note(loop.step, task.finish())
+            accelerator.wait_for_everyone()
+        finally:
+            record.close()
+        return bool(accelerator.is_main_process)
+
+
+class _Step(NamedTuple):
+    figures: dict[str, float]  # mean over this process's micro-batches
+    rate: float
+    stop: bool  # a signal had come to one of the processes
+
+
+class _Loop:
+    """The state of a run in one process."""
+
+    def __init__(
+        self, task: Task[Any], settings: LoopConfig, accelerator: Accelerator, checkpoints: Checkpoints
+    ) -> None:
+        self.task, self.settings, self.accelerator, self.checkpoints = task, settings, accelerator, checkpoints
+        self.step = 0
+        self.position = 0  # micro-batches that the processes have taken together
+        self.share = settings.accumulation * accelerator.num_processes  # of them in a step
+        task.networks.to(accelerator.device)
+        task.place(accelerator.device)
+        same_start(accelerator, task.networks)
+        self.optimiser = accelerator.prepare_optimizer(task.optimiser())
+        self.parameters: list[nn.Parameter] = [one for group in self.optimiser.param_groups for one in group["params"]]
+        self.average = AveragedWeights(task.exported, settings.ema)
+
+    def state(self) -> dict[str, Any]:
+        scaler = self.accelerator.scaler
+        return {
+            "step": self.step,
+            "position": self.position,
+            "networks": self.task.networks.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": scaler.state_dict() if scaler else {},
+            "average": self.average.state,
+            "draws": draws_state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            InputError: it is of other networks.
+        """
+        try:
+            self.task.networks.load_state_dict(state["networks"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            for key, value in self.average.state.items():
+                value.copy_(state["average"][key])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise InputError(f"{self.checkpoints.last}: of other networks than those of the configuration") from error
+        if self.accelerator.scaler and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        restore_draws(state["draws"])
+        self.step, self.position = int(state["step"]), int(state["position"])
+
+    def save(self) -> None:
+        if self.accelerator.is_main_process:
+            self.checkpoints.save(self.state())
+
+    def train(self, record: Record, stop: Stop) -> None:
+        """Take all steps that are left.
+
+        Raises:
+            KeyboardInterrupt: a signal came; the checkpoint is written.
+        """
+        settings = self.settings
+        if self.accelerator.is_main_process:
+            self.checkpoints.tidy()
+        self.task.networks.train()
+        own, count = self.accelerator.process_index, self.accelerator.num_processes
+        end = self.position + (settings.steps - self.step) * self.share
+        batches = self.task.batches(range(self.position + own, end, count))
+        try:
+            while self.step < settings.steps:
+                taken = self._take(batches, stop)
+                last = self.step == settings.steps
+                if last or self.step % settings.log_every == 0:
+                    record.step(self.step, self._mean(taken.figures), taken.rate, self.share * self.task.images)
+                if settings.validate_every and (last or self.step % settings.validate_every == 0):
+                    self._validate(record)
+                # One of several processes cannot stop alone: there the signals count that came before the update.
+                stopping = taken.stop if count > 1 else stop.requested
+                if last or stopping or self.step % settings.checkpoint_every == 0:
+                    self.save()
+                if stopping:
+                    raise KeyboardInterrupt
+        finally:
+            # Not left to the garbage collector: processes that make batches would outlive the run.
+            close = getattr(batches, "close", None)
+            if close is not None:
+                close()
+
+    def _take(self, batches: Iterator[Any], stop: Stop) -> _Step:
+        """One update by the optimiser."""
+        from accelerate.utils import send_to_device
+
+        task, settings, accelerator = self.task, self.settings, self.accelerator
+        rate = task.rate(self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group.get("scale", 1.0)
+        # A forward pass that leads to no update must leave no trace in running statistics.
+        buffers = [one.detach().clone() for one in task.networks.buffers()]
+        self.optimiser.zero_grad(set_to_none=True)
+        reports: list[dict[str, float]] = []
+        failed, batch = -1, None
+        for micro in range(settings.accumulation):
+            batch = send_to_device(next(batches), accelerator.device)
+            seed_draws(settings.seed, self._position(micro, accelerator.process_index))
+            with accelerator.autocast():
+                loss, figures = task.loss(batch, self.step / settings.steps)
+            if not torch.isfinite(loss):
+                failed = micro
+                break
+            accelerator.backward(loss)
+            reports.append({"loss": loss.item(), **figures})
+        told = exchange(accelerator, [failed, stop.requested])
+        for process, (micro, _) in enumerate(told):
+            if micro >= 0:
+                where = (
+                    f"micro-batch {micro:.0f} of process {process}, data index {self._position(int(micro), process)}"
+                )
+                held = task.describe(batch) if process == accelerator.process_index else ""
+                raise self._failure("loss", where + (f": {held}" if held else ""), buffers)
+        average_gradients(accelerator, self.parameters)
+        norm = float(accelerator.clip_grad_norm_(self.parameters, settings.clip or math.inf))
+        if not math.isfinite(norm) and not accelerator.scaler:  # a scaler passes over the update and scales less
+            where = f"data indices {self.position} to {self.position + self.share - 1}"
+            raise self._failure("gradient", where, buffers)
+        self.optimiser.step()
+        self.average.update(task.exported, self.step)
+        self.step += 1
+        self.position += self.share
+        means = {key: math.fsum(one[key] for one in reports) / len(reports) for key in reports[0]}
+        return _Step({**means, "gradient": norm}, rate, any(stopped for _, stopped in told))
+
+    def _position(self, micro: int, process: int) -> int:
+        return self.position + micro * self.accelerator.num_processes + process
+
+    def _failure(self, what: str, where: str, buffers: Sequence[Tensor]) -> FloatingPointError:
+        """The error, once the state before the step is the last checkpoint; a state already ruined is not written."""
+        networks = self.task.networks
+        with torch.no_grad():
+            for one, before in zip(networks.buffers(), buffers, strict=True):
+                one.copy_(before)
+        if all(bool(torch.isfinite(value).all()) for value in networks.state_dict().values()):
+            self.save()
+        last = self.checkpoints.last
+        kept = f"the last good state is {last}" if last.exists() else "there is no checkpoint yet"
+        return FloatingPointError(f"the {what} is not finite at step {self.step} ({where}); {kept}")
+
+    def _mean(self, figures: dict[str, float]) -> dict[str, float]:
+        """Over the processes."""
+        told = exchange(self.accelerator, list(figures.values()))
+        return {
+            key: math.fsum(values) / len(told) for key, values in zip(figures, zip(*told, strict=True), strict=True)
+        }
+
+    @torch.no_grad()
+    def _validate(self, record: Record) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        task = self.task
+        with self.average.applied(task.exported):
+            task.exported.eval()
+            record.validation(self.step, task.validate(), task.pictures())
+        task.networks.train()
+
+
+@contextmanager
+def _only(networks: nn.Module, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Gradients for these parameters alone."""
+    chosen = {id(one) for one in parameters}
+    frozen = [one for one in networks.parameters() if one.requires_grad and id(one) not in chosen]
+    for one in frozen:
+        one.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for one in frozen:
+            one.requires_grad_(True)

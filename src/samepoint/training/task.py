@@ -53,6 +53,7 @@ class Task(Protocol[Batch]):
 
     def place(self, device: torch.device) -> None:
         """Move what is not in ``networks`` to the device."""
+        return None
 
     def describe(self, batch: Batch) -> str:
         """What the batch holds, for the message about a loss that is not finite: names of files, say."""

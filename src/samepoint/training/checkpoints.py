@@ -1,0 +1,96 @@
+"""Checkpoints of a run: each whole or absent, the last ones kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import InputError
+from ..io.atomic import atomic_path
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint that is whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU; tensors, numbers and strings only.
+
+    Raises:
+        InputError: the file is missing, damaged or not one of this version's.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no checkpoint to resume from") from error
+    except Exception as error:
+        raise InputError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
+    if not isinstance(state, dict) or not {"step", "position", "networks"} <= state.keys():
+        raise InputError(f"{path}: not a checkpoint of this version of samepoint")
+    return state
+
+
+class Checkpoints:
+    """``last.pt`` and the ``keep - 1`` before it, as ``step-00001000.pt``, in ``checkpoints`` of a run's folder."""
+
+    def __init__(self, run: Path, keep: int = 1) -> None:
+        self.folder, self.keep = run / "checkpoints", keep
+        self.last = self.folder / "last.pt"
+        self._step: int | None = None  # of last.pt
+
+    def open(self, resume: bool) -> dict[str, Any] | None:
+        """The state to go on from, if asked for.
+
+        Raises:
+            InputError: nothing readable to resume, or a run already there and ``resume`` not asked for.
+        """
+        if not resume:
+            if self.last.exists():
+                raise InputError(f"{self.folder.parent}: holds a run already; resume it or choose another output")
+            return None
+        state = load_checkpoint(self.last)
+        self._step = int(state["step"])
+        return state
+
+    def tidy(self) -> None:
+        """Remove what a killed run left half-written, and checkpoints of later steps than the one resumed from."""
+        for path in self.folder.glob(".*.part.pt"):
+            path.unlink(missing_ok=True)
+        for path in self._earlier():
+            if self._step is None or _step_of(path) >= self._step:
+                path.unlink(missing_ok=True)
+
+    def save(self, state: dict[str, Any]) -> None:
+        step = int(state["step"])
+        if self.keep > 1 and self._step not in (None, step):
+            _copy(self.last, self.folder / f"step-{self._step:08d}.pt")
+        save_checkpoint(self.last, state)
+        self._step = step
+        earlier = self._earlier()
+        for path in earlier[: max(0, len(earlier) - (self.keep - 1))]:
+            path.unlink(missing_ok=True)
+
+    def _earlier(self) -> list[Path]:
+        return sorted(self.folder.glob("step-*.pt"), key=_step_of)
+
+
+def _step_of(path: Path) -> int:
+    number = path.stem.removeprefix("step-")
+    return int(number) if number.isdigit() else -1
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A second name for the file where the file system has such, else a copy."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
