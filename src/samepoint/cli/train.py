@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from samepoint.cli.console import progress
 
 app = typer.Typer(help="Train a model.", rich_markup_mode=None)
 
@@ -32,10 +34,57 @@ def features(
 ) -> None:
     """Train the features and the tracker's refiner on rendered clips.
 
-    Ctrl-C finishes the step at hand and writes a checkpoint; --resume goes on from there.
+    Ctrl-C finishes the step at hand and writes a checkpoint; --resume goes on from there. Started by torchrun or
+    accelerate launch, several processes train together.
     """
     from samepoint.training.features import train
 
-    with progress("training") as advance:
-        weights = train(config, change or [], resume, lambda record: advance(int(record["step"]), int(record["steps"])))
-    print(f"wrote {weights}")
+    with _progress() as show:
+        try:
+            weights = train(config, change or [], resume, show)
+        except FloatingPointError as error:
+            print(f"samepoint: error: {error}", file=sys.stderr)
+            raise typer.Exit(1) from error
+    if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
+        print(f"wrote {weights}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Mapping[str, float]], None]]:
+    """A line on standard error that the log's records move; silent where nobody watches, absent before the first."""
+    if not sys.stderr.isatty():
+        yield lambda record: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("training"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"))
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    with ExitStack() as stack:
+
+        def show(record: Mapping[str, float]) -> None:
+            if not bar.tasks:
+                stack.enter_context(bar)
+                bar.add_task("", total=int(record["steps"]))
+            bar.update(bar.tasks[0].id, completed=int(record["step"]), description=_line(record))
+
+        yield show
+
+
+def _line(record: Mapping[str, float]) -> str:
+    """Loss, accuracy within cells, speed and time left, as far as the record has them.
+
+    >>> _line({"loss": 1.23456, "match_1": 0.5, "match_2": 0.625, "match_4": 0.75, "left": 3725.0})
+    'loss 1.235, 50/62/75 % within 1/2/4 cells, 1:02:05 left'
+    """
+    parts = [f"loss {record['loss']:.4g}"] if "loss" in record else []
+    cells = [reach for reach in (1, 2, 4) if f"match_{reach}" in record]
+    if cells:
+        shares = "/".join(f"{100 * record[f'match_{reach}']:.0f}" for reach in cells)
+        parts.append(f"{shares} % within {'/'.join(map(str, cells))} cells")
+    if "images_per_second" in record:
+        parts.append(f"{record['images_per_second']:.3g} images/s")
+    if "left" in record:
+        minutes, seconds = divmod(round(record["left"]), 60)
+        parts.append(f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left")
+    return ", ".join(parts)

@@ -37,7 +37,8 @@ def processes(settings: LoopConfig) -> Iterator[Accelerator]:
         raise MissingExtraError("training", "train") from error
     # Without a GPU accelerate must be told that the CPU is meant, else it takes each process for a run of its own.
     forced = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "y", "on", "t")
-    found = None if settings.device == "cpu" or forced else torch.accelerator.current_accelerator()
+    usable = settings.device == "auto" and not forced and torch.accelerator.is_available()
+    found = torch.accelerator.current_accelerator() if usable else None
     accelerator = Accelerator(
         cpu=found is None,
         mixed_precision=_precision(settings.precision, found or torch.device("cpu")),
