@@ -70,9 +70,29 @@ def test_masked_softmax_has_finite_gradients() -> None:
     assert bool(query.grad.isfinite().all())
 
 
+@pytest.mark.parametrize("outside", [0.0, -torch.inf])
+@pytest.mark.parametrize(("row", "count"), [(0, 2), (3, 1), (2, 4), (6, 3), (0, 9)])
+def test_a_slice_of_rows_is_that_slice_of_the_whole(row: int, count: int, outside: float) -> None:
+    query, key = maps(2, 3, 9, 4)
+    whole = local_correlation(query, key, 2, outside)
+    part = local_correlation(query[:, :, row : row + count], key, 2, outside, row=row)
+    torch.testing.assert_close(part, whole[:, :, row : row + count])
+
+
+@pytest.mark.parametrize(("row", "count"), [(0, 1), (1, 2), (3, 1)])
+def test_gradients_of_a_slice(row: int, count: int) -> None:
+    query, key = (each.double().requires_grad_() for each in maps(1, 2, 4, 3))
+    query = query[:, :, row : row + count].detach().requires_grad_()
+    assert torch.autograd.gradcheck(lambda q, k: local_correlation(q, k, 1, row=row), (query, key))
+
+
 def test_misuse_is_explained() -> None:
     query, key = maps(1, 3, 4, 5)
     with pytest.raises(InputError, match="alike"):
         local_correlation(query, key[:, :2], 1)
     with pytest.raises(InputError, match="radius"):
         local_correlation(query, key, -1)
+    with pytest.raises(InputError, match="alike"):
+        local_correlation(query[:, :, :2], key, 1)
+    with pytest.raises(InputError, match="rows 3 to 5 do not lie within the key's 4"):
+        local_correlation(query[:, :, :2], key, 1, row=3)

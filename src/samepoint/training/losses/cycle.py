@@ -50,7 +50,7 @@ def cycle_loss(
             f"cycle: expected temperature and beta > 0 and a radius of 0 or more, got {temperature}, {beta}, {radius}"
         )
     batch, frames, _, height, width = features.shape
-    maps = F.normalize(features, dim=2).permute(1, 0, 3, 4, 2)  # (T, B, h, w, C)
+    maps = F.normalize(features, dim=2).permute(1, 0, 3, 4, 2).contiguous()  # (T, B, h, w, C)
     cell = torch.arange(height * width, device=features.device)
     places = torch.stack([cell % width, cell // width], dim=1).to(features.dtype)  # (h * w, 2) as (column, row)
     start = places[choose_cells(height * width, samples, generator, features.device)].expand(batch, -1, -1)

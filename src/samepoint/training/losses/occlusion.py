@@ -55,7 +55,7 @@ def visible_by_flow(flow: Tensor, flow_back: Tensor) -> Tensor:
         flow_back: (B, H, W, 2) from the other frame.
 
     Returns:
-        Bool (B, H, W); false where either flow is not known.
+        Bool (B, H, W); false where the flow, or that back around the match, is not known.
     """
     if flow.ndim != 4 or flow.shape[-1] != 2 or flow.shape != flow_back.shape:
         raise InputError(

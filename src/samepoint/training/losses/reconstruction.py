@@ -59,7 +59,7 @@ def reconstruct_colour(
             f"got {tuple(colour.shape)}"
         )
     if temperature is None:
-        temperature = 1.0 if normalise else math.sqrt(target.shape[1])
+        temperature = 0.07 if normalise else math.sqrt(target.shape[1])
     if temperature <= 0:
         raise InputError(f"temperature: expected more than 0, got {temperature}")
     if normalise:
@@ -101,7 +101,7 @@ def reconstruction_loss(
         target_colour, reference_colour: (B, K, H, W) that channel before the drop, at full resolution.
         radius: cells that the search reaches on each side.
         stride: pixels from cell to cell; cell j is centred on pixel ``stride * j``.
-        temperature: divides the similarities; None: sqrt(C) for raw features as published, 1 for normalised ones.
+        temperature: divides the similarities; None: sqrt(C) for raw features as published, 0.07 for normalised.
         normalise: compare by cosine, so that the scale of the features is without effect.
         scale: of the colours before they are compared.
         legacy: as published: places outside the picture take part with similarity 0 and colour 0, and the result is

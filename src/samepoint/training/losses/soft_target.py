@@ -82,6 +82,8 @@ def soft_target_loss(
         label_temperature = LABEL_TEMPERATURES[teacher_norm]
     if sigma is None:
         sigma = LABEL_SIGMAS.get(label, math.inf)
+    if sigma <= 0:
+        raise InputError(f"sigma: expected more than 0 cells, got {sigma}")
     with torch.no_grad():
         motion = on_cells("flow", flow, stride, size).to(target.dtype) / stride  # (B, h, w, 2), cells
         match = end_of(motion)
