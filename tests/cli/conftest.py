@@ -21,6 +21,7 @@ def stay(
     queries: Queries,
     *,
     model: str = "samepoint-base",
+    quality: str = "balanced",
     backward: bool = False,
     device: str | None = None,
     progress: Callable[[int, int | None], None] | None = None,

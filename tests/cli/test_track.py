@@ -76,6 +76,9 @@ def test_the_options_reach_the_tracker(folder: Path, clip: str, still_tracker) -
     still_tracker.track = track
     assert main(["track", clip, "--point", "1,1@3", "-o", "a.csv", "--backward", "--device", "cpu"]) == 0
     assert (seen["backward"], seen["device"], seen["model"]) == (True, "cpu", "samepoint-base")
+    assert seen["quality"] == "balanced"
+    assert main(["track", clip, "--point", "1,1", "-o", "a.csv", "--quality", "fast"]) == 0
+    assert seen["quality"] == "fast"
 
 
 BAD = {
@@ -103,6 +106,7 @@ BAD = {
     "queries without rows": (["{clip}", "--queries", "{folder}/none.csv"], "none.csv"),
     "queries outside": (["{clip}", "--queries", "{folder}/far.csv"], "outside"),
     "unknown model": (["{clip}", "--point", "1,1", "--model", "samepoint-bsae"], "samepoint-base"),
+    "unknown quality": (["{clip}", "--point", "1,1", "--quality", "good"], "fast, balanced, best"),
     "unknown device": (["{clip}", "--point", "1,1", "--device", "toaster"], "toaster"),
     "unknown suffix": (["{clip}", "--point", "1,1", "-o", "out.xlsx"], ".csv"),
     "no suffix": (["{clip}", "--point", "1,1", "-o", "out"], ".csv"),

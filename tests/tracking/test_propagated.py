@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from samepoint.correspondence import Window, affinity, propagate
+from samepoint.correspondence import Affinity, Window, affinity, propagate
+from samepoint.errors import InputError
 from samepoint.geometry import Lattice, gaussian_maps, read_peak_published
 from samepoint.models.resnet import ResNet
 from samepoint.models.weights import from_fgvc, load_strictly
@@ -127,3 +128,57 @@ def test_work_near_the_points_changes_nothing_that_matters() -> None:
     for t in range(1, 6):
         maps = as_maps(frames[t])
         torch.testing.assert_close(near.step(maps)[0], whole.step(maps)[0], atol=1e-3, rtol=0)
+
+
+def two_levels(frames: list[Tensor]) -> list[tuple[Tensor, ...]]:
+    """Maps of a coarse and a fine level: the coarse cells are means of 4x4 fine ones, about the same centres."""
+    return [(torch.nn.functional.avg_pool2d(each[None], 4).permute(0, 2, 3, 1), *as_maps(each)) for each in frames]
+
+
+@pytest.mark.parametrize("near", [None, 16])
+def test_coarse_cells_that_are_right_choose_windows_that_change_nothing(near: float | None) -> None:
+    lattices = (Lattice(8, 4.0), Lattice(2, 1.0))
+    start = torch.tensor([[20.3, 31.8], [24.0, 40.9]])
+    plain = PropagatedPoints(lattices, PropagationSettings(near=near))
+    settings = PropagationSettings(near=near, coarse=0, fine_window=Window.square(3), window=Window.circle(15))
+    guided = PropagatedPoints(lattices, settings)
+    clip = two_levels(moving(4, 5))  # by one coarse cell a frame
+    for method in (plain, guided):
+        method.add(clip[0], start)
+    for t, maps in enumerate(clip[1:], start=1):
+        xy, height = guided.step(maps)
+        torch.testing.assert_close(xy, plain.step(maps)[0], atol=2e-2, rtol=0)
+        assert (xy - start - torch.tensor([8.0 * t, 0.0])).abs().max() < 0.02
+        assert height.min() > 0.9
+    guided.keep(torch.tensor([True, False]))
+    assert guided.step(clip[-1])[0].shape == (1, 2)
+
+
+def test_cells_outside_the_fine_windows_take_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    lattices = (Lattice(8, 4.0), Lattice(2, 1.0))
+    clip = two_levels(moving(0, 2))
+    seen: list[Tensor] = []
+
+    def noted(found: Affinity, values: list[Tensor]) -> Tensor:
+        seen.append(found.scores)
+        return propagate(found, values)
+
+    monkeypatch.setattr("samepoint.tracking.propagated.propagate", noted)
+    for window, count in ((Window.square(0), 2), (Window.circle(1.5), 18)):
+        guided = PropagatedPoints(lattices, PropagationSettings(coarse=0, fine_window=window, topk=20))
+        guided.add(clip[0], torch.tensor([[21.0, 31.0]]))
+        guided.step(clip[1])
+        # Away from the border: the window's cells in each of the two keys.
+        assert (~seen[-1].isneginf()).sum(dim=1).reshape(40, 40)[20, 20] == count
+
+
+def test_maps_that_do_not_exist_or_fit_are_refused() -> None:
+    lattices = (Lattice(8), Lattice(2))
+    with pytest.raises(InputError, match="level: 2 given, but the network has 2 maps"):
+        PropagatedPoints(lattices, PropagationSettings(level=2))
+    with pytest.raises(InputError, match="coarse: -3 given, but the network has 2 maps"):
+        PropagatedPoints(lattices, PropagationSettings(coarse=-3))
+    with pytest.raises(
+        InputError, match="coarse: the map 1 has stride 2; expected one no finer than level 0 of stride 8"
+    ):
+        PropagatedPoints(lattices, PropagationSettings(level=0, coarse=1))

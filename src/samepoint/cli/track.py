@@ -70,6 +70,10 @@ def track(
             "--frames", metavar="N", help="Only the first N frames; a camera or stream goes on until it ends."
         ),
     ] = None,
+    quality: Annotated[
+        str,
+        typer.Option("--quality", metavar="fast|balanced|best", help="How much time may be spent on each frame."),
+    ] = "balanced",
     model: Annotated[
         str, typer.Option("--model", metavar="MODEL", help="A name from 'samepoint weights list' or a weight file.")
     ] = "samepoint-base",
@@ -91,14 +95,18 @@ def track(
     _check_outputs(video, queries, output, render, sheet)
 
     from samepoint.tracking.points import track as follow
+    from samepoint.tracking.quality import named_quality
 
+    level = named_quality(quality)
     clip = _open(video, frames, backward, needs_frames_twice=len(outputs) > 1)
     wanted = _queries(clip, chosen, queries, grid, grid_frame or 0)
     check_model(model, device)
 
     with all_or_none(outputs) as stand_ins:
         with progress("tracking") as advance:
-            tracks = follow(clip, wanted, model=model, backward=backward, device=device, progress=advance)
+            tracks = follow(
+                clip, wanted, model=model, quality=level, backward=backward, device=device, progress=advance
+            )
         tracks.save(stand_ins[0])
         if render is not None:
             from samepoint.viz.render import render_tracks

@@ -6,17 +6,20 @@ from samepoint.tracking.masks import segment
 from samepoint.tracking.points import track
 from samepoint.tracking.propagated import PropagatedPoints, PropagationSettings
 from samepoint.tracking.propagated_masks import MASK_PROTOCOLS, MaskSettings, PropagatedMasks
+from samepoint.tracking.quality import QUALITIES, Quality
 from samepoint.tracking.refined import RefinedPoints, RefineSettings
 from samepoint.tracking.tracker import PointTracker, TrackState
 
 __all__ = [
     "MASK_PROTOCOLS",
+    "QUALITIES",
     "MaskSettings",
     "MaskTracker",
     "PointTracker",
     "PropagatedMasks",
     "PropagatedPoints",
     "PropagationSettings",
+    "Quality",
     "RefineSettings",
     "RefinedPoints",
     "Suggestion",

@@ -12,6 +12,7 @@ from torch import nn
 from ..errors import InputError
 from ..models.weights import load_model
 from ..structures import Queries, Tracks, Video
+from .quality import Quality, ShortSide, named_quality
 from .tracker import Method, PointTracker
 
 Progress = Callable[[int, "int | None"], None]
@@ -23,8 +24,9 @@ def track(
     *,
     model: nn.Module | str | Path = "samepoint-base",
     method: Callable[[nn.Module], Method] | None = None,
+    quality: Quality = "balanced",
     backward: bool = False,
-    short_side: int | None = 480,
+    short_side: ShortSide = "auto",
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     progress: Progress | None = None,
@@ -37,8 +39,11 @@ def track(
         model: a network, a name in the table of weights, or a weight file.
         method: makes, for the network, what carries points from frame to frame; by default ``RefinedPoints`` for a
             network that has a refiner, else ``PropagatedPoints``.
+        quality: ``"fast"``, ``"balanced"`` or ``"best"``: what the default method may cost, see
+            :data:`~samepoint.tracking.quality.QUALITIES`.
         backward: also follow each point back from its frame to the first; else positions before the query are NaN.
-        short_side: working resolution; larger finds finer detail and takes longer; None keeps the video's own.
+        short_side: working resolution; larger finds finer detail and takes longer; None keeps the video's own,
+            ``"auto"`` leaves it to the quality: 480 for ``"balanced"``.
         device: ``"cpu"``, ``"cuda"``, ...; the model's by default.
         dtype: precision of the encoder; bfloat16 where the device gains from it by default.
         progress: called after each frame with the frames done and the frames in all (None if unknown).
@@ -47,8 +52,9 @@ def track(
         Tracks of N points through T frames, in pixels of the video.
 
     Raises:
-        InputError: no query, a query outside the video, a video that cannot be read, an unknown model.
+        InputError: no query, a query outside the video, a video that cannot be read, an unknown model or quality.
     """
+    named_quality(quality)
     clip = video if isinstance(video, Video) else Video(video)
     if len(queries) == 0:
         raise InputError("no query point to follow")
@@ -59,7 +65,7 @@ def track(
 
     def tracker() -> PointTracker:
         own = None if method is None else method(network)
-        return PointTracker(network, method=own, short_side=short_side, device=device, dtype=dtype)
+        return PointTracker(network, method=own, quality=quality, short_side=short_side, device=device, dtype=dtype)
 
     known = None if clip.is_live else len(clip)
     if known is not None:

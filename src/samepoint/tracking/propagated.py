@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..correspondence import Window, affinity, propagate
+from ..correspondence import Affinity, Window, affinity, propagate
+from ..correspondence.coarse_to_fine import FINE, affinity_coarse_to_fine, coarser
+from ..errors import InputError
 from ..geometry import Lattice, gaussian_maps, read_peak, read_peak_published
 
 
@@ -29,6 +31,10 @@ class PropagationSettings:
         level: which of the network's maps is used; -1 is the finest.
         near: only cells within this many cells of a point's last place are computed, the rest counts as empty; None
             computes all of them, as published. For few points much faster.
+        coarse: which of the network's maps says where to look: its cells find their best matches within ``window``, and
+            the cells of ``level`` look only around these. None looks through the whole window, as published.
+        fine_window: around a coarse match, in cells of ``level``. With ``coarse`` only.
+        matches: of a coarse cell in each key frame that are looked at, the best first. With ``coarse`` only.
         read_out: ``"peak"`` (sub-cell, unbiased) or ``"published"`` (upsampled, mean of the largest pixels, half a
             pixel off).
         read_count: how many pixels those are.
@@ -43,23 +49,34 @@ class PropagationSettings:
     sigma: float = 6.0
     level: int = -1
     near: float | None = None
+    coarse: int | None = None
+    fine_window: Window = FINE
+    matches: int = 1
     read_out: Literal["peak", "published"] = "peak"
     read_count: int = 5
     dtype: torch.dtype = torch.float32
 
 
-class _Group:
-    """The points that were added together, and so share a memory: (features (C, h, w), labels (P, h, w)) of frames."""
+class _Key(NamedTuple):
+    """A frame in memory: its map (C, h, w), the points' labels (P, h, w), its coarse map if one is used."""
 
-    def __init__(self, features: Tensor, labels: Tensor, xy: Tensor, context: int) -> None:
-        self.first = (features, labels)
-        self.recent: deque[tuple[Tensor, Tensor]] = deque([self.first], maxlen=context)
+    features: Tensor
+    labels: Tensor
+    coarse: Tensor | None
+
+
+class _Group:
+    """The points that were added together, and so share a memory."""
+
+    def __init__(self, first: _Key, xy: Tensor, context: int) -> None:
+        self.first = first
+        self.recent: deque[_Key] = deque([first], maxlen=context)
         self.xy = xy
 
     def keep(self, mask: Tensor) -> None:
-        kept = {id(frame): (frame[0], frame[1][mask]) for frame in (self.first, *self.recent)}
+        kept = {id(key): key._replace(labels=key.labels[mask]) for key in (self.first, *self.recent)}
         self.first = kept[id(self.first)]
-        self.recent = deque((kept[id(frame)] for frame in self.recent), maxlen=self.recent.maxlen)
+        self.recent = deque((kept[id(key)] for key in self.recent), maxlen=self.recent.maxlen)
         self.xy = self.xy[mask]
 
 
@@ -70,18 +87,30 @@ class PropagatedPoints:
     these, as published). The soft maps are stored and used again as they are. The confidence is the height of the map's
     peak, which is 1 in the query frame; it is not calibrated. Memory holds ``context`` frames and the query frame of
     each group of points that were added together.
+
+    Raises:
+        InputError: the settings name a map that the network does not have, or a coarse one that is finer.
     """
 
     def __init__(self, lattices: Sequence[Lattice], settings: PropagationSettings | None = None) -> None:
         self.settings = settings or PropagationSettings()
+        for name, index in (("level", self.settings.level), ("coarse", self.settings.coarse)):
+            if index is not None and not -len(lattices) <= index < len(lattices):
+                raise InputError(f"{name}: {index} given, but the network has {len(lattices)} maps")
         self.lattice = lattices[self.settings.level]
+        self.coarse = None if self.settings.coarse is None else lattices[self.settings.coarse]
+        if self.coarse is not None and self.coarse.stride < self.lattice.stride:
+            raise InputError(
+                f"coarse: the map {self.settings.coarse} has stride {self.coarse.stride}; expected one no finer than "
+                f"level {self.settings.level} of stride {self.lattice.stride}"
+            )
         self.groups: list[_Group] = []
 
     def add(self, maps: tuple[Tensor, ...], xy: Tensor) -> None:
-        features = maps[self.settings.level][0].permute(2, 0, 1)
+        features, coarse = self._maps(maps)
         size = (features.shape[1], features.shape[2])
         labels = gaussian_maps(self.lattice.to_cells(xy), size, self.settings.sigma / self.lattice.stride)
-        self.groups.append(_Group(features, labels, xy, self.settings.context))
+        self.groups.append(_Group(_Key(features, labels, coarse), xy, self.settings.context))
 
     def keep(self, mask: Tensor) -> None:
         parts = mask.split([len(group.xy) for group in self.groups])
@@ -90,11 +119,11 @@ class PropagatedPoints:
         self.groups = [group for group in self.groups if len(group.xy)]
 
     def step(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        features = maps[self.settings.level][0].permute(2, 0, 1)
+        features, coarse = self._maps(maps)
         heights = []
         for group in self.groups:
-            labels = self._propagate(group, features)
-            group.recent.append((features, labels))
+            labels = self._propagate(group, features, coarse)
+            group.recent.append(_Key(features, labels, coarse))
             group.xy, height = self.read(labels)
             heights.append(height.clamp(0, 1))
         return torch.cat([group.xy for group in self.groups]), torch.cat(heights)
@@ -108,25 +137,46 @@ class PropagatedPoints:
         full = F.interpolate(labels[None], scale_factor=scale, mode="bilinear", align_corners=False)[0]
         return read_peak_published(full, self.settings.read_count) + 0.5, height
 
-    def _propagate(self, group: _Group, features: Tensor) -> Tensor:
+    def _maps(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
+        """The map that labels live on and the one that says where to look, (C, h, w)."""
+        chosen = self.settings.coarse
+        coarse = None if chosen is None else maps[chosen][0].permute(2, 0, 1)
+        return maps[self.settings.level][0].permute(2, 0, 1), coarse
+
+    def _propagate(self, group: _Group, features: Tensor, coarse: Tensor | None) -> Tensor:
         settings = self.settings
-        frames = [group.first, *group.recent]
+        keys = [group.first, *group.recent]
         cells = None if settings.near is None else self._cells_near(group.xy, features, settings.near)
-        found = affinity(
-            features,
-            [frame[0] for frame in frames],
-            [settings.first_window or settings.window, *[settings.window] * len(group.recent)],
-            settings.topk,
-            settings.temperature,
-            query_cells=cells,
-            dtype=settings.dtype,
-        )
-        labels = propagate(found, [frame[1] for frame in frames])
+        windows = [settings.first_window or settings.window, *[settings.window] * len(group.recent)]
+        labels = propagate(self._affinity(features, coarse, keys, windows, cells), [key.labels for key in keys])
         if cells is None:
             return labels
         full = labels.new_zeros((len(labels), features[0].numel()))
         full[:, cells] = labels
         return full.reshape(-1, *features.shape[1:])
+
+    def _affinity(
+        self, features: Tensor, coarse: Tensor | None, keys: list[_Key], windows: list[Window], cells: Tensor | None
+    ) -> Affinity:
+        settings, known = self.settings, [key.features for key in keys]
+        if coarse is None or self.coarse is None:
+            return affinity(
+                features, known, windows, settings.topk, settings.temperature, query_cells=cells, dtype=settings.dtype
+            )
+        return affinity_coarse_to_fine(
+            features,
+            known,
+            coarse,
+            [key.coarse for key in keys if key.coarse is not None],
+            (self.coarse, self.lattice),
+            [coarser(window, self.coarse, self.lattice) for window in windows],
+            settings.fine_window,
+            settings.matches,
+            settings.topk,
+            settings.temperature,
+            query_cells=cells,
+            dtype=settings.dtype,
+        )
 
     def _cells_near(self, xy: Tensor, features: Tensor, reach: float) -> Tensor:
         """Flat indices of the cells within ``reach`` cells of any of the points ``xy``."""

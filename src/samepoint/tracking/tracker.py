@@ -17,6 +17,7 @@ from ..models.weights import load_model
 from ..structures import Queries
 from .frames import FrameEncoder, working_size
 from .propagated import PropagatedPoints
+from .quality import QUALITIES, Quality, ShortSide, chosen_short_side, named_quality
 from .refined import RefinedPoints
 
 
@@ -53,9 +54,14 @@ class PointTracker:
         network: a :class:`~samepoint.models.network.PointNetwork`, or any network with ``preprocess``, ``features`` and
             ``lattices``.
         method: what carries the points; by default the refiner of ``network``, label propagation where it has none.
-        short_side: frames are worked on at this short side, larger or smaller than they are; None keeps their size.
+        quality: of the default method against its cost, see :data:`~samepoint.tracking.quality.QUALITIES`.
+        short_side: frames are worked on at this short side, larger or smaller than they are; None keeps their size,
+            ``"auto"`` leaves it to the quality.
         device: where to compute; where the network is by default.
         dtype: precision of the encoder; bfloat16 where the device gains from it by default.
+
+    Raises:
+        InputError: an unknown quality, or one for a ``method``; a precision that is not served.
     """
 
     def __init__(
@@ -63,19 +69,23 @@ class PointTracker:
         network: nn.Module,
         *,
         method: Method | None = None,
-        short_side: int | None = 480,
+        quality: Quality = "balanced",
+        short_side: ShortSide = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self._encoder = FrameEncoder(network, short_side, device=device, dtype=dtype)
+        if method is not None and named_quality(quality) != "balanced":
+            raise InputError(f"quality {quality!r} is for the default method; a method of its own brings its settings")
+        self.short_side = chosen_short_side(short_side, named_quality(quality))
+        self._encoder = FrameEncoder(network, self.short_side, device=device, dtype=dtype)
         self.network, self.device, self.bf16 = self._encoder.network, self._encoder.device, self._encoder.bf16
         if method is None:
             if isinstance(network, PointNetwork):
-                method = RefinedPoints(network, dtype=torch.bfloat16 if self.bf16 else torch.float32)
+                precision = torch.bfloat16 if self.bf16 else torch.float32
+                method = RefinedPoints(network, QUALITIES[quality].refine, dtype=precision)
             else:
-                method = PropagatedPoints(network.lattices)  # type: ignore[arg-type]
+                method = PropagatedPoints(network.lattices, QUALITIES[quality].propagation)  # type: ignore[arg-type]
         self.method = method
-        self.short_side = short_side
         self._frame = -1
         self._size: tuple[int, int] | None = None
         self._scale = torch.ones(2)
@@ -92,12 +102,13 @@ class PointTracker:
         cls,
         model: str | Path = "samepoint-base",
         *,
-        short_side: int | None = 480,
+        quality: Quality = "balanced",
+        short_side: ShortSide = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> PointTracker:
         """A tracker with the weights of a name in the table or of a file."""
-        return cls(load_model(model), short_side=short_side, device=device, dtype=dtype)
+        return cls(load_model(model), quality=quality, short_side=short_side, device=device, dtype=dtype)
 
     @property
     def frame(self) -> int:
