@@ -9,6 +9,10 @@ it has compiled and loaded the code) and the output that is compared; the fastes
 All paths start from raw features: normalising them is part of the time. "dense" is what the field's code does: the
 affinity of a chunk of query cells to all cells of all key frames, -inf outside a mask made from the distances between
 all pairs of cells, top-k, softmax, gather. Its mask is made beforehand and not timed; it counts as memory.
+
+"coarse-to-fine" is measured beside the windowed search on other features, of a scene that moves by whole coarse cells,
+4 times as wide, so that coarse matches mean something: "window" searches the whole window, "fine R" only the fine cells
+within R rows and columns of where the coarse parent was found. The coarse search is part of the time.
 """
 
 from __future__ import annotations
@@ -31,6 +35,8 @@ import torch
 from torch import Tensor
 
 TEMPERATURE = 0.07
+RATIO = 4  # fine cells to a coarse one, along one side
+FINE = (12, 4)  # fine windows of the coarse-to-fine search: the paper's, and one that saves time
 DENSE_STEP = 512  # query cells of a chunk, as published for 128x128 cells
 
 
@@ -78,9 +84,47 @@ def peak() -> int:
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
+def scene(args: argparse.Namespace, height: int, width: int) -> tuple[Tensor, list[Tensor], Tensor, list[Tensor]]:
+    """Fine maps of a query and its keys, and coarse ones, whose cells are the means of 4x4 fine ones."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, args.channels, height, width, generator=generator)
+    base = torch.nn.functional.avg_pool2d(noise, 5, 1, 2)[0] + 0.1 * noise[0]
+    moves = [(RATIO * (t % 3 - 1), RATIO * (t // 3 % 3 - 1)) for t in range(args.keys)]
+    keys = [torch.roll(base, move, (1, 2)) for move in moves]
+    query, *coarse = (torch.nn.functional.avg_pool2d(each[None], RATIO)[0] for each in (base, *keys))
+    return base, keys, query, coarse
+
+
+def guided_work(path: str, args: argparse.Namespace, height: int, width: int) -> Callable[[], Tensor]:
+    """The windowed search ("window") or the coarse-to-fine one ("fine R") on a moving scene."""
+    from samepoint.correspondence import Window, affinity, propagate
+    from samepoint.correspondence.coarse_to_fine import affinity_coarse_to_fine, coarser
+    from samepoint.geometry import Lattice
+
+    query, keys, coarse_query, coarse_keys = scene(args, height, width)
+    values = torch.rand(args.keys, args.values, height, width, generator=torch.Generator().manual_seed(1))
+    lattices = Lattice(RATIO, RATIO / 2), Lattice(1)
+    window = Window.circle(args.radius)
+
+    def run() -> Tensor:
+        if path == "window":
+            found = affinity(query, keys, window, args.topk, TEMPERATURE, path="cpu")
+        else:
+            fine = Window.square(int(path.removeprefix("fine ")))
+            found = affinity_coarse_to_fine(
+                query, keys, coarse_query, coarse_keys, lattices, coarser(window, *lattices), fine, 1, args.topk,
+                TEMPERATURE, path="cpu",
+            )  # fmt: skip
+        return propagate(found, values)
+
+    return run
+
+
 def work(path: str, args: argparse.Namespace, seed: int, side: int | None = None) -> Callable[[], Tensor]:
     """The call to measure; its inputs are made here."""
     height, width = (side, side) if side else (args.height, args.width)
+    if path == "window" or path.startswith("fine "):
+        return guided_work(path, args, height, width)
     generator = torch.Generator().manual_seed(seed)
     query = torch.randn(args.channels, height, width, generator=generator)
     keys = torch.randn(args.keys, args.channels, height, width, generator=generator)
@@ -150,6 +194,7 @@ def compare(args: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         paths = ["dense", "fp32", "bf16", *(["torch"] if args.torch else [])]
         runs = {path: in_process(path, args, Path(folder)) for path in paths}
+        guided = {path: in_process(path, args, Path(folder)) for path in ("window", *(f"fine {r}" for r in FINE))}
     reference = runs["dense"][1]
     result: dict = {**cpu(), "threads": args.threads, "torch": torch.__version__}
     if hasattr(os, "getloadavg"):
@@ -164,6 +209,17 @@ def compare(args: argparse.Namespace) -> dict:
             result[f"speedup_{path}"] = runs["dense"][0]["seconds"] / numbers["seconds"]
             result[f"max_error_{path}"] = float(np.abs(output - reference).max())
             result[f"mean_error_{path}"] = float(np.abs(output - reference).mean())
+    result["coarse_to_fine"] = {}
+    for path, (numbers, output) in guided.items():
+        error = np.abs(output - guided["window"][1]).max(axis=0)
+        result["coarse_to_fine"][path] = {
+            "seconds": numbers["seconds"],
+            "median_seconds": numbers["median_seconds"],
+            "peak_mib": numbers["peak_bytes"] / 2**20,
+            "speedup": guided["window"][0]["seconds"] / numbers["seconds"],
+            "same_cells": float((error < 1e-3).mean()),
+            "mean_error": float(error.mean()),
+        }
     result["memory_ratio"] = result["peak_mib_dense"] / max(result["peak_mib_fp32"], result["peak_mib_bf16"])
     return result
 
@@ -196,6 +252,10 @@ def main() -> None:
             speedup, error = result.get(f"speedup_{path}", 1.0), result.get(f"max_error_{path}", 0.0)
             print(f"{path:6} {result[f'seconds_{path}']:9.3f} {result[f'median_seconds_{path}']:9.3f}", end="")
             print(f" {speedup:9.1f} {error:10.1e} {result[f'peak_mib_{path}']:9.1f}")
+    print(f"{'path':8} {'seconds':>9} {'median':>9} {'speed-up':>9} {'same cells':>10} {'peak MiB':>9}")
+    for path, row in result["coarse_to_fine"].items():
+        print(f"{path:8} {row['seconds']:9.3f} {row['median_seconds']:9.3f} {row['speedup']:9.1f}", end="")
+        print(f" {row['same_cells']:10.1%} {row['peak_mib']:9.1f}")
     print(f"memory ratio, dense to the larger of fp32 and bf16: {result['memory_ratio']:.1f}")
 
 
