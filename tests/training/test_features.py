@@ -15,7 +15,8 @@ from samepoint.models.network import PointNetwork
 from samepoint.models.weights import load_model, read_metadata
 from samepoint.training.config import FeaturesConfig, load_config
 from samepoint.training.data import RenderedBatches
-from samepoint.training.features import objectives, train
+from samepoint.training.features import train
+from samepoint.training.objectives import supervised
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 TINY = CONFIGS / "tiny.yaml"
@@ -47,7 +48,7 @@ def test_a_batch_can_be_learnt(tmp_path: Path) -> None:
     optimiser = torch.optim.Adam(network.parameters(), 5e-3)
     losses = []
     for _ in range(60):
-        loss, _ = objectives(network, batch, config.loss)
+        loss, _ = supervised(network, batch, config.loss)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

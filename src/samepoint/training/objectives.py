@@ -293,7 +293,7 @@ def supervised(student: Student, batch: TrainingBatch, config: LossConfig) -> tu
     frames = student.preprocess(batch.frames.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
     maps = channels_last(student.features(frames))
     report: Figures = {}
-    total = batch.source_xy.new_zeros(())
+    total, finest = batch.source_xy.new_zeros(()), None
     # Stride 2 of a pyramid has too many cells to match against all of them; the refiner teaches it.
     ours = isinstance(student, PointNetwork)
     weights = config.matching if ours else config.matching[-1:]
@@ -307,7 +307,9 @@ def supervised(student: Student, batch: TrainingBatch, config: LossConfig) -> tu
         loss = matching_loss(logits.float(), target, batch.matched)
         report[f"matching{lattice.stride}"] = loss.item()
         total = total + weight * loss
-        report.update(_within(logits, target, batch.matched))
+        finest = logits, target
+    if finest is not None:
+        report.update(_within(*finest, batch.matched))
     if config.refinement > 0 and isinstance(student, PointNetwork):
         loss, figures = follow(student, maps, batch, config)
         total = total + config.refinement * loss

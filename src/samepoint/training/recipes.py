@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from ..datasets.synthetic import SyntheticClips
 from ..datasets.video_folder import VideoFolder
 from ..errors import InputError
-from ..models.network import PointNetwork
+from ..models.network import NetworkConfig, PointNetwork
 from ..models.resnet import ResNet, initialise
 from ..models.weights import load_model, load_strictly, save_weights
 from .calibration import calibrate, calibration_clips
@@ -199,6 +199,8 @@ def student_of(config: FeaturesConfig) -> Student:
             raise InputError(f"init: {config.init} has another architecture than the configuration's model")
         return given
     settings = config.resnet
+    if config.model != NetworkConfig():
+        raise InputError("model and resnet: both describe the student; leave one of them out")
     # The random walk of patches learns through stage 4, which is left out of what is saved.
     walking = config.loss.random_walk.weight > 0 and config.loss.random_walk.nodes == "patches"
     outputs = {settings.output, 4} if walking else {settings.output}
