@@ -186,11 +186,10 @@ class _Loop:
             accelerator.backward(loss)
             reports.append({"loss": loss.item(), **figures})
         told = exchange(accelerator, [failed, stop.requested])
-        for process, (micro, _) in enumerate(told):
-            if micro >= 0:
-                where = (
-                    f"micro-batch {micro:.0f} of process {process}, data index {self._position(int(micro), process)}"
-                )
+        for process, (failed_there, _) in enumerate(told):
+            if failed_there >= 0:
+                micro = int(failed_there)
+                where = f"micro-batch {micro} of process {process}, data index {self._position(micro, process)}"
                 held = task.describe(batch) if process == accelerator.process_index else ""
                 raise self._failure("loss", where + (f": {held}" if held else ""), buffers)
         average_gradients(accelerator, self.parameters)
