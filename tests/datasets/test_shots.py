@@ -19,7 +19,9 @@ def scene(count: int, seed: int, speed: float = 1.0) -> np.ndarray:
     """A texture of its own colours under a moving camera, uint8 (count, 72, 96, 3)."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (12, 40, 3), np.uint8)
-    wide = cv2.resize(coarse, (480, 144), interpolation=cv2.INTER_CUBIC)
+    fine = rng.integers(0, 256, (48, 160, 3), np.uint8)
+    sides, how = (480, 144), cv2.INTER_CUBIC
+    wide = cv2.addWeighted(cv2.resize(coarse, sides, interpolation=how), 0.7, cv2.resize(fine, sides), 0.3, 0)
     shift = rng.integers(0, 40)
     starts = [round(shift + speed * t) % (wide.shape[1] - SIZE[1]) for t in range(count)]
     return np.stack([wide[20 : 20 + SIZE[0], x : x + SIZE[1]] for x in starts])

@@ -122,15 +122,13 @@ class View:
         """Flow (H, W, 2) in the view.
 
         Returns:
-            Flow in pixels of the view, (*size, 2), 0 where it is not known; and where it holds, bool (*size): it was
-            known and ``valid`` (H, W), it is not a mixture of two motions, and it leads to a place inside the view.
+            Flow in pixels of the view, (*size, 2), NaN where it is not known or would be a mixture of two motions; and
+            where it holds, bool (*size): it is known and ``valid`` (H, W), and leads to a place inside the view.
         """
         box = (slice(self.top, self.top + self.height), slice(self.left, self.left + self.width))
         cut = flow[box]
-        known = torch.isfinite(cut).all(-1)
-        if valid is not None:
-            known = known & valid[box]
-        cut = cut.where(known[..., None], cut.new_zeros(()))
+        cut = cut.where(torch.isfinite(cut).all(-1, keepdim=True), math.nan)
+        known = torch.ones_like(cut[..., 0], dtype=torch.bool) if valid is None else valid[box]
         if (self.height, self.width) != self.size:
             cut, known = _resample(cut, known, self.size)
         cut = cut * cut.new_tensor(self.scale)
@@ -224,15 +222,15 @@ def _jittered(frames: Tensor, settings: Augmentation, generator: Generator) -> T
     return torch.einsum("kc,ctwh->tkwh", torch.linalg.inv(to_yiq), turned).clamp(0, 1)
 
 
-def _resample(flow: Tensor, known: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Flow (h, w, 2), bilinear with half-pixel centres, and where all four neighbours are known and of one motion."""
-    rows, columns = (_neighbours(old, new, flow) for old, new in zip(known.shape, size, strict=True))
+def _resample(flow: Tensor, valid: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Flow (h, w, 2), bilinear with half-pixel centres, NaN where the four neighbours differ; where all are valid."""
+    rows, columns = (_neighbours(old, new, flow) for old, new in zip(valid.shape, size, strict=True))
     corners = [(r, c) for r in rows[:2] for c in columns[:2]]
     values = torch.stack([flow[r][:, c] for r, c in corners])
     fy, fx = rows[2][:, None, None], columns[2][None, :, None]
     mixed = (values[0] * (1 - fx) + values[1] * fx) * (1 - fy) + (values[2] * (1 - fx) + values[3] * fx) * fy
-    spread = (values.amax(0) - values.amin(0)).amax(-1)
-    return mixed, torch.stack([known[r][:, c] for r, c in corners]).all(0) & (spread <= _EDGE)
+    alike = (values.amax(0) - values.amin(0)).amax(-1, keepdim=True) <= _EDGE  # false of NaN
+    return mixed.where(alike, math.nan), torch.stack([valid[r][:, c] for r, c in corners]).all(0)
 
 
 def _neighbours(old: int, new: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:

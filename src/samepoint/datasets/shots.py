@@ -22,6 +22,7 @@ Shot = tuple[int, int]
 
 _SIZE = (32, 24)  # (width, height) that frames are compared at
 _BINS = 8  # of each of the three colour channels
+_FAINT = 0.02  # edges and contrast that count as none
 _MIDDLE = np.array([0, 0.5, 0.5], np.float32)
 _STRETCH = np.array([1, 2.5, 2.5], np.float32)  # chroma seldom leaves the middle 40 % of its range
 _REACH = 3  # frames on either side of a cut that must differ too; a flash of fewer is no cut
@@ -31,6 +32,8 @@ _ABOVE = 0.15  # by how much, and
 _TIMES = 1.6  # how many times it exceeds what is common around it
 _SPANS = (6, 12, 24)  # half lengths of gradual transitions that are looked for, in frames
 _GRADUAL = 0.25  # least difference between both ends of one
+_OTHER = 0.5  # least loss of correlation between them
+_PURE = 0.95  # a mixture with more of one end than this is that end
 _UNMIXED = 0.3  # what a mixture of both ends may leave unexplained, as a share of their difference
 
 
@@ -58,8 +61,11 @@ class ShotFinder:
         self._looks.append(look)
         newest = len(self._differences) - 1
         for span in _SPANS:
-            if held >= 2 * span and _is_gradual([self._looks[at * span // 2 - 2 * span - 1] for at in range(5)]):
-                self._mixtures.append((newest - 2 * span + 1, newest))
+            if held >= 2 * span:
+                found = _transition([self._looks[at * span // 2 - 2 * span - 1] for at in range(5)])
+                if found is not None:
+                    start, stop = (newest - 2 * span + at * span // 2 for at in found)
+                    self._mixtures.append((start + 1, stop))
 
     def shots(self) -> list[Shot]:
         """The shots so far, in order; frames of a gradual transition lie in none of them."""
@@ -120,13 +126,16 @@ def _histograms(lab: NDArray[np.float32]) -> NDArray[np.float32]:
 def _difference(a: _Look, b: _Look) -> float:
     """0 for the same frame, 1 for nothing in common: large where colours and structure (or every pixel) change."""
     colours = 1 - float(np.minimum(a.colours, b.colours).sum(1).mean())
+    edges = float(np.abs(a.edges - b.edges).sum() / (a.edges.sum() + b.edges.sum() + _FAINT * a.edges.size))
     pixels = min(1.0, 4 * float(np.abs(a.lab - b.lab).mean()))
-    return float(np.sqrt(max(colours, 0.0) * max(_structure(a, b), pixels)))
+    return float(np.sqrt(max(colours, 0.0) * max(edges, pixels)))
 
 
-def _structure(a: _Look, b: _Look) -> float:
-    """How much of the edges lies elsewhere, 0 to 1; little where only the light changes."""
-    return float(np.abs(a.edges - b.edges).sum() / (a.edges.sum() + b.edges.sum() + 0.02 * a.edges.size))
+def _unlike(a: _Look, b: _Look) -> float:
+    """1 minus the correlation of the lightness: near 0 where only the light changes, 1 for another scene or none."""
+    first, second = (look.lab[..., 0] - look.lab[..., 0].mean() for look in (a, b))
+    common = float((first * second).mean())
+    return 1 - common / (float(np.sqrt((first**2).mean() * (second**2).mean())) + _FAINT**2)
 
 
 def _cuts(table: NDArray[np.float64]) -> set[int]:
@@ -149,11 +158,11 @@ def _cuts(table: NDArray[np.float64]) -> set[int]:
     return cuts
 
 
-def _is_gradual(looks: list[_Look]) -> bool:
-    """Whether the first of five frames turns steadily into the last."""
+def _transition(looks: list[_Look]) -> tuple[int, int] | None:
+    """Which of five frames are the last before and the first after a steady turn of the first into the last."""
     first, last = looks[0], looks[-1]
-    if min(_difference(first, last), _structure(first, last)) < _GRADUAL:
-        return False
+    if _difference(first, last) < _GRADUAL or _unlike(first, last) < _OTHER:
+        return None
     change = (first.lab - last.lab).ravel()
     energy = float(change @ change)
     shares = []
@@ -162,6 +171,8 @@ def _is_gradual(looks: list[_Look]) -> bool:
         share = float(offset @ change) / energy
         rest = offset - share * change
         if float(rest @ rest) > _UNMIXED**2 * energy:
-            return False
+            return None
         shares.append(share)
-    return 0.25 < shares[1] < 0.75 and shares[0] > shares[1] + 0.1 and shares[1] > shares[2] + 0.1
+    if not (0.25 < shares[1] < 0.75 and shares[0] > shares[1] + 0.1 and shares[1] > shares[2] + 0.1):
+        return None
+    return int(shares[0] > _PURE), 4 - int(shares[2] < 1 - _PURE)

@@ -33,7 +33,7 @@ class FlowItem(NamedTuple):
     """A reference and a target frame with the flow between them, both ways (with a leading B in a batch)."""
 
     frames: Tensor  # (2, 3, H, W) uint8 RGB: reference, target
-    flow: Tensor  # (H, W, 2) float32 pixels (x, y), target -> reference, on the target's pixels
+    flow: Tensor  # (H, W, 2) float32 pixels (x, y), target -> reference, on the target's pixels; NaN: not known
     flow_back: Tensor  # (H, W, 2), reference -> target, on the reference's pixels
     valid: Tensor  # (H, W) bool: flow holds, leads into the reference and, where that is known, to something visible
     valid_back: Tensor  # (H, W) bool: the same of flow_back
