@@ -260,6 +260,16 @@ class CalibrationConfig(_Strict):
     short_side: int | None = 480  # working resolution of the tracker
 
 
+class ValidationConfig(_Strict):
+    """What the student is tried on, every ``validate_every`` steps: rendered clips of another seed, and benchmarks."""
+
+    clips: int = Field(8, ge=0)
+    frames: int = Field(24, ge=2)
+    points: int = Field(64, ge=1)
+    benchmarks: dict[str, str] = Field(default_factory=dict)  # name: folder, as for samepoint evaluate
+    limit: int | None = Field(None, ge=1)  # items of each benchmark
+
+
 class FeaturesConfig(_Strict):
     """``samepoint train features``."""
 
@@ -274,6 +284,7 @@ class FeaturesConfig(_Strict):
     loss: LossConfig = LossConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     calibration: CalibrationConfig = CalibrationConfig()
+    validation: ValidationConfig = ValidationConfig()
     device: Literal["auto", "cpu"] = "auto"  # auto: a GPU if there is one
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     accumulation: int = Field(1, ge=1)  # micro-batches of each process in a step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from .schedule import learning_rate
 from .sources import ClipSource, FlowItem, FlowPairs, FlyingPairs, RealClips, RenderedPairs, VosPairs
 from .task import Task
 from .teacher import load_teacher
+from .validation import Validation
 
 
 class FeaturesTask(Task[Batch]):
@@ -47,6 +49,12 @@ class FeaturesTask(Task[Batch]):
         self.dataset = Batches(config)
         self.images = self.dataset.images
         self.weights = Path(config.output) / "model.safetensors"
+
+    @cached_property
+    def validation(self) -> Validation:
+        config = self.config
+        settings = replace(config.data.clip_settings(), frames=config.validation.frames)
+        return Validation(config.validation, settings, textures_of(config.data), config.seed + 4)
 
     def optimiser(self) -> torch.optim.Optimizer:
         # Visibility is fitted afterwards; a refiner that nothing teaches stays as it is.
@@ -76,6 +84,14 @@ class FeaturesTask(Task[Batch]):
             self.teacher.to(device)
         if self.config.sync_norm and device.type == "cuda" and torch.distributed.is_initialized():
             nn.SyncBatchNorm.convert_sync_batchnorm(self.networks)
+
+    def validate(self) -> dict[str, float]:
+        return self.validation.scores(
+            self.student, lambda path: save_weights(for_use(self.student, self.config), path, metadata_of(self.config))
+        )
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        return self.validation.pictures(self.student)
 
     def finish(self) -> dict[str, Any]:
         config, metadata, notes = self.config, metadata_of(self.config), {}

@@ -1,0 +1,131 @@
+"""How good the student is while it learns: official scores on rendered clips that it never sees, and on benchmarks."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..datasets.synthetic import Clip, ClipSettings, SyntheticClips
+from ..datasets.synthetic.textures import TextureSource
+from ..evaluation.benchmarks import Asked, Model, make
+from ..evaluation.metrics.tapvid import TapvidScore, tapvid_counts
+from ..evaluation.predictions import Prediction
+from ..geometry import sample_patches
+from ..structures import Queries, Tracks
+from ..tracking.points import track
+from ..viz.draw import draw_tracks
+from .config import ValidationConfig
+from .losses import reconstruct_colour
+from .objectives import Student
+
+SHOWN = ("AJ", "delta_avg", "OA")
+
+
+class Validation:
+    """Clips from a seed that training does not use, and the benchmarks that are named.
+
+    Args:
+        config: how much of it.
+        settings: what training's clips are drawn from.
+        textures: where their textures come from.
+        seed: of the clips.
+    """
+
+    def __init__(self, config: ValidationConfig, settings: ClipSettings, textures: TextureSource, seed: int) -> None:
+        self.config = config
+        source = SyntheticClips(settings, textures, seed)
+        self.clips = [source.clip(index) for index in range(config.clips)]
+        self.seed = seed
+
+    def scores(self, student: Student, save: Callable[[Path], Path]) -> dict[str, float]:
+        """Percentages: ``AJ``, ``delta_avg``, ``OA`` on rendered clips, ``<benchmark>/<metric>`` on benchmarks.
+
+        ``save`` writes the student's weights to a path: benchmarks are predicted as ``samepoint evaluate`` does.
+        """
+        found: dict[str, float] = {}
+        if self.clips:
+            score = TapvidScore()
+            for index, clip in enumerate(self.clips):
+                xy, visible, tracks = self._follow(student, clip, index)
+                start = np.zeros(len(xy), np.int64)
+                score.update(tapvid_counts(start, xy, ~visible, tracks.xy, ~tracks.visible))
+            found = {name: 100 * value for name, value in score.compute().items() if name in SHOWN}
+        if self.config.benchmarks:
+            with tempfile.TemporaryDirectory() as folder:
+                weights = save(Path(folder) / "model.safetensors")
+                for name, root in self.config.benchmarks.items():
+                    found |= benchmark_scores(name, Path(root), weights, self.config.limit)
+        return found
+
+    def _follow(self, student: Student, clip: Clip, index: int) -> tuple[np.ndarray, np.ndarray, Tracks]:
+        start = clip.sample_points(np.random.default_rng((self.seed, index)), self.config.points, 0, 0.5)
+        xy, visible = clip.tracks(start, 0)
+        queries = Queries(frame=np.zeros(len(start), np.int64), xy=start)
+        # The tracker lays the network out for inference, which the student in training must not notice.
+        return xy, visible, track(clip.frames, queries, model=copy.deepcopy(student), short_side=None)
+
+    @torch.inference_mode()
+    def pictures(self, student: Student) -> dict[str, np.ndarray]:
+        """``tracks``, ``correlation`` and ``reconstruction`` of the first clip's first and last frame."""
+        if not self.clips:
+            return {}
+        clip = self.clips[0]
+        _, _, tracks = self._follow(student, clip, 0)
+        last = len(clip) - 1
+        device = next(student.parameters()).device
+        frames = torch.from_numpy(clip.frames[[0, last]]).to(device)
+        fine = student.features(student.preprocess(frames))[-1].float()
+        middle = torch.tensor([[clip.size[1] / 2, clip.size[0] / 2]], device=device)
+        return {
+            "tracks": _beside(draw_tracks(clip.frames[0], tracks, 0), draw_tracks(clip.frames[last], tracks, last)),
+            "correlation": _correlation(clip.frames[[0, last]], fine, student.lattices[-1].to_cells(middle)),
+            "reconstruction": _reconstruction(frames, fine),
+        }
+
+
+def benchmark_scores(name: str, root: Path, weights: Path, limit: int | None) -> dict[str, float]:
+    """A benchmark's figures under its own protocol, of its first items.
+
+    Raises:
+        InputError: an unknown benchmark, or nothing of it in the folder.
+    """
+    found: dict[str, float] = {}
+    for benchmark in make(name, Asked(root, Model(str(weights)))).values():
+        scorer = benchmark.scorer()
+        for item in benchmark.items(benchmark.names()[:limit]):
+            scorer.update(item, Prediction(root / item.name, dict(benchmark.predict(item))))
+        for key, value in scorer.scores()[0].metrics.items():
+            if value is not None:
+                found[f"{name}/{key}"] = value
+    return found
+
+
+def _beside(*pictures: np.ndarray) -> np.ndarray:
+    return np.concatenate(pictures, axis=1)
+
+
+def _correlation(frames: Sequence[np.ndarray] | np.ndarray, fine: torch.Tensor, cell: torch.Tensor) -> np.ndarray:
+    """The first frame with a mark at its middle, and how alike the last frame's cells are to it."""
+    unit = F.normalize(fine, dim=1).permute(0, 2, 3, 1)
+    look = F.normalize(sample_patches(unit[:1], cell, 0)[:, 0], dim=1)
+    alike = (unit[1] @ look[0]).clamp(0, 1).cpu().numpy()
+    height, width = frames[0].shape[:2]
+    marked = cv2.drawMarker(frames[0].copy(), (width // 2, height // 2), (255, 0, 0), markerSize=max(8, width // 12))
+    grey = np.uint8(255) * cv2.resize(alike, (width, height), interpolation=cv2.INTER_NEAREST)
+    return _beside(marked, np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2))
+
+
+def _reconstruction(frames: torch.Tensor, fine: torch.Tensor) -> np.ndarray:
+    """The last frame, and what the first one's colours make of it through the affinity."""
+    size = (fine.shape[2], fine.shape[3])
+    colours = F.interpolate(frames.permute(0, 3, 1, 2).float(), size, mode="area")
+    mixed = reconstruct_colour(fine[1:], fine[:1], colours[:1], radius=12, temperature=0.05, normalise=True)
+    shown = torch.cat([colours[1], mixed[0]], dim=2).permute(1, 2, 0)
+    return shown.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
