@@ -106,7 +106,7 @@ def test_by_hand(path: Path) -> None:
     found = affinity_coarse_to_fine(
         query, [key], above, [above_key], lattices, Window.square(2), Window.square(1), 1, 2, normalize=False, path=path
     )
-    # Cells 2 and 3 look around 6 and 7, where their parent went, cells 6 and 7 around 2 and 3, the others where they are.
+    # Cells 2 and 3 look around 6 and 7, where their parent went, cells 6 and 7 around 2 and 3; the others stay.
     assert found.indices.tolist() == [[1, 0], [2, 1], [6, 7], [6, 7], [4, 5], [6, 4], [2, 1], [2, 4]]
     assert found.scores[3].tolist() == [8.0, 4.0]
 
