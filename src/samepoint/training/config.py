@@ -44,6 +44,12 @@ class AugmentConfig(_Strict):
         return Augmentation(size=size, **self.model_dump())
 
 
+class PairAugmentConfig(AugmentConfig):
+    """The same with pairs that have labels, whose pixels stay as large as they are."""
+
+    area: tuple[float, float] | None = None
+
+
 class GapConfig(_Strict):
     """Time between neighbouring frames of a clip; one draw a clip."""
 
@@ -53,6 +59,12 @@ class GapConfig(_Strict):
 
     def build(self) -> Gap:
         return Gap(self.between, self.weights, self.unit)
+
+
+class PairGapConfig(GapConfig):
+    """Frames between the two of a rendered pair."""
+
+    between: tuple[float, float] = (1, 4)
 
 
 class RealConfig(_Strict):
@@ -77,9 +89,9 @@ class LabelledConfig(_Strict):
 
     flyingthings: str | None = None  # the set's folder; pairs of rendered clips without
     pairs: int = Field(2, ge=1)  # a step
-    gap: GapConfig = GapConfig(between=(1, 4))  # of rendered clips
+    gap: PairGapConfig = PairGapConfig()  # of rendered clips
     size: tuple[int, int] | None = None  # data.size without
-    augment: AugmentConfig = AugmentConfig(area=None)
+    augment: PairAugmentConfig = PairAugmentConfig()
 
 
 class DataConfig(_Strict):
