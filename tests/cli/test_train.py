@@ -36,7 +36,12 @@ def test_hands_over_configuration_changes_and_resume(training, capsys) -> None:
 
 @pytest.mark.parametrize(
     ("failure", "status"),
-    [(InputError("a.yaml: unknown key"), 2), (KeyboardInterrupt(), 130), (OSError(28, "full"), 1)],
+    [
+        (InputError("a.yaml: unknown key"), 2),
+        (KeyboardInterrupt(), 130),
+        (OSError(28, "full"), 1),
+        (FloatingPointError("loss"), 1),
+    ],
 )
 def test_ends_as_every_command(training, capsys, failure, status: int) -> None:
     def train(*arguments: object) -> None:
@@ -45,3 +50,24 @@ def test_ends_as_every_command(training, capsys, failure, status: int) -> None:
     training.train = train
     assert main(["train", "features", "a.yaml"]) == status
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_of_several_processes_one_speaks(training, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    training.train = lambda *_: Path("run/model.safetensors")
+    monkeypatch.setenv("RANK", "1")
+    assert main(["train", "features", "a.yaml"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_somebody_who_watches_sees_how_it_goes(training, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(config, overrides, resume, progress) -> Path:
+        for step in (1, 2):
+            progress({"step": step, "steps": 2, "loss": 0.5, "match_1": 0.25, "images_per_second": 31.4, "left": 61.0})
+        return Path("run/model.safetensors")
+
+    training.train = train
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["train", "features", "a.yaml"]) == 0
+    assert "loss 0.5, 25 % within 1 cells, 31.4 images/s, 0:01:01 left" in capsys.readouterr().err

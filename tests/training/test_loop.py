@@ -207,6 +207,31 @@ def test_a_gradient_that_is_not_finite_is_named(tmp_path: Path) -> None:
     assert last(tmp_path)["step"] == 3
 
 
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e30])
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_gradients_are_clipped_even_where_their_squares_overflow(
+    tmp_path: Path, size: float, clip: float | None
+) -> None:
+    class Straight(TinyTask):
+        def loss(self, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, float]]:
+            return (size * self.exported[0].weight[0]).sum(), {}
+
+        def optimiser(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.exported.parameters())
+
+        def rate(self, step: int) -> float:
+            return 1e-30
+
+    settings = config(steps=1, clip=clip)
+    task = Straight(settings)
+    run(task, settings, tmp_path)
+    assert lines(tmp_path)[0]["gradient"] == pytest.approx(2 * size, rel=1e-6, abs=1e-5)  # four equal components
+    scale = 1.0 if clip is None else min(1.0, clip / (2 * size))
+    grad = task.exported[0].weight.grad
+    assert grad is not None
+    torch.testing.assert_close(grad[0], torch.full((4,), size * scale), rtol=1e-4, atol=0.0)
+
+
 def test_weights_that_are_ruined_already_do_not_replace_a_checkpoint(tmp_path: Path) -> None:
     class Ruined(TinyTask):
         def loss(self, batch: dict[str, Tensor], progress: float) -> tuple[Tensor, dict[str, float]]:

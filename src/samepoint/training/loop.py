@@ -16,7 +16,7 @@ from .averaging import AveragedWeights
 from .checkpoints import Checkpoints
 from .draws import draws_state, kept_draws, restore_draws, seed_draws
 from .loop_config import LoopConfig
-from .processes import average_gradients, exchange, processes, same_start
+from .processes import average_gradients, clip_gradients, exchange, processes, same_start
 from .record import Progress, Record
 from .stopping import Stop, stop_requested
 from .task import Task
@@ -193,7 +193,7 @@ class _Loop:
                 held = task.describe(batch) if process == accelerator.process_index else ""
                 raise self._failure("loss", where + (f": {held}" if held else ""), buffers)
         average_gradients(accelerator, self.parameters)
-        norm = float(accelerator.clip_grad_norm_(self.parameters, settings.clip or math.inf))
+        norm = clip_gradients(accelerator, self.parameters, settings.clip)
         if not math.isfinite(norm) and not accelerator.scaler:  # a scaler passes over the update and scales less
             where = f"data indices {self.position} to {self.position + self.share - 1}"
             raise self._failure("gradient", where, buffers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -101,3 +102,26 @@ def average_gradients(accelerator: Accelerator, parameters: Sequence[nn.Paramete
     parts = mean.split([one.numel() for one in gradients])
     for one, gradient, part in zip(shared, gradients, parts, strict=True):
         one.grad = gradient.copy_(part.view_as(gradient))
+
+
+def clip_gradients(accelerator: Accelerator, parameters: Sequence[nn.Parameter], largest: float | None) -> float:
+    """Scale the gradients so that their norm is at most ``largest``; the norm before.
+
+    Not finite only if a gradient is not: one whose square overflows is scaled down like any other.
+    """
+    accelerator.unscale_gradients()
+    gradients = [one.grad for one in parameters if one.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if torch.isfinite(norm):
+        if largest is not None:
+            nn.utils.clip_grads_with_norm_(parameters, largest, norm)
+        return norm.item()
+    top = max((one.abs().max().item() for one in gradients), default=0.0)
+    if not math.isfinite(top) or any(torch.isnan(one).any() for one in gradients):
+        return math.nan
+    # Sums of squares of numbers up to 1 fit.
+    norm = nn.utils.get_total_norm([one / top for one in gradients])
+    if largest is not None:
+        for one in gradients:
+            one.div_(top).mul_(largest / norm)
+    return top * norm.item()
