@@ -10,8 +10,8 @@ All paths start from raw features: normalising them is part of the time. "dense"
 affinity of a chunk of query cells to all cells of all key frames, -inf outside a mask made from the distances between
 all pairs of cells, top-k, softmax, gather. Its mask is made beforehand and not timed; it counts as memory.
 
-"coarse-to-fine" is measured beside the windowed search on other features, of a scene that moves by whole coarse cells,
-4 times as wide, so that coarse matches mean something: "window" searches the whole window, "fine R" only the fine cells
+"coarse-to-fine" is measured beside the windowed search on other features, of a scene that moves by whole coarse cells
+of 4x4 fine ones, so that coarse matches mean something: "window" searches the whole window, "fine R" only the fine cells
 within R rows and columns of where the coarse parent was found. The coarse search is part of the time.
 """
 
@@ -84,15 +84,19 @@ def peak() -> int:
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
-def scene(args: argparse.Namespace, height: int, width: int) -> tuple[Tensor, list[Tensor], Tensor, list[Tensor]]:
-    """Fine maps of a query and its keys, and coarse ones, whose cells are the means of 4x4 fine ones."""
+def scene(args: argparse.Namespace, height: int, width: int) -> list[list[Tensor]]:
+    """Of a query and its keys: fine maps, coarse ones, whose cells are the means of 4x4 fine ones, and values.
+
+    All move alike: a cell looks equally like all its past places, and whichever of them is chosen carries the same.
+    """
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(1, args.channels, height, width, generator=generator)
     base = torch.nn.functional.avg_pool2d(noise, 5, 1, 2)[0] + 0.1 * noise[0]
-    moves = [(RATIO * (t % 3 - 1), RATIO * (t // 3 % 3 - 1)) for t in range(args.keys)]
-    keys = [torch.roll(base, move, (1, 2)) for move in moves]
-    query, *coarse = (torch.nn.functional.avg_pool2d(each[None], RATIO)[0] for each in (base, *keys))
-    return base, keys, query, coarse
+    values = torch.rand(args.values, height, width, generator=generator)
+    moves = [(0, 0), *((RATIO * (t % 3 - 1), RATIO * (t // 3 % 3 - 1)) for t in range(args.keys))]
+    fine = [torch.roll(base, move, (1, 2)) for move in moves]
+    coarse = [torch.nn.functional.avg_pool2d(each[None], RATIO)[0] for each in fine]
+    return [fine, coarse, [torch.roll(values, move, (1, 2)) for move in moves]]
 
 
 def guided_work(path: str, args: argparse.Namespace, height: int, width: int) -> Callable[[], Tensor]:
@@ -101,8 +105,7 @@ def guided_work(path: str, args: argparse.Namespace, height: int, width: int) ->
     from samepoint.correspondence.coarse_to_fine import affinity_coarse_to_fine, coarser
     from samepoint.geometry import Lattice
 
-    query, keys, coarse_query, coarse_keys = scene(args, height, width)
-    values = torch.rand(args.keys, args.values, height, width, generator=torch.Generator().manual_seed(1))
+    (query, *keys), (coarse_query, *coarse_keys), (_, *values) = scene(args, height, width)
     lattices = Lattice(RATIO, RATIO / 2), Lattice(1)
     window = Window.circle(args.radius)
 
