@@ -11,8 +11,8 @@ affinity of a chunk of query cells to all cells of all key frames, -inf outside 
 all pairs of cells, top-k, softmax, gather. Its mask is made beforehand and not timed; it counts as memory.
 
 "coarse-to-fine" is measured beside the windowed search on other features, of a scene that moves by whole coarse cells
-of 4x4 fine ones, so that coarse matches mean something: "window" searches the whole window, "fine R" only the fine cells
-within R rows and columns of where the coarse parent was found. The coarse search is part of the time.
+of 4x4 fine ones, so that coarse matches mean something: "window" searches the whole window, "fine R" only the fine
+cells within R rows and columns of where the coarse parent was found. The coarse search is part of the time.
 """
 
 from __future__ import annotations
