@@ -91,3 +91,28 @@ def test_the_state_is_carried_from_frame_to_frame(network: PointNetwork, batch: 
     torch.manual_seed(1)
     changed = follow(network, maps, batch, LossConfig(drift=0.0))[0]
     assert abs(usual.item() - changed.item()) > 1e-4
+
+
+def test_looking_again_teaches_and_can_be_left_out(network: PointNetwork, batch: TrainingBatch) -> None:
+    torch.nn.init.normal_(network.refiner.head.weight, std=0.01)
+    config = LossConfig(recovery=0.5, sought=1.0)
+    maps = maps_of(network, batch)
+    torch.manual_seed(2)
+    plain, report = follow(network, maps, batch, LossConfig())
+    assert "recovered" not in report
+    torch.manual_seed(2)
+    loss, report = follow(network, maps, batch, config)
+    assert {"recovered", "mistaken"} <= report.keys()
+    assert loss.item() > plain.item()  # every point of every frame counts once more
+    loss.backward()
+    assert all(
+        value.grad is not None and torch.isfinite(value.grad).all() for value in network.refiner.head.parameters()
+    )
+
+
+def test_clips_whose_layers_cross_hide_more() -> None:
+    hidden = []
+    for share in (0.0, 1.0):
+        config = DATA.model_copy(update={"crossing": share, "frames": 8, "clips": 4, "followed": 64})
+        hidden.append(1 - RenderedBatches(config, 1, 1)[0].visible[:, 1:].float().mean().item())
+    assert hidden[1] > hidden[0] + 0.05

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..geometry import Lattice, upsample_lattice
 from ..models.network import PointNetwork
 from ..models.refiner import Context, Estimate
 from .nearby import NearbyPropagation
+from .search import GUIDE, SEARCH, candidates
 
-SEARCH, GUIDE = 1, 2  # levels of the pyramid, strides 8 and 4: where the lost are sought, where labels propagate
 _TOGETHER = 512  # points refined at once: more take memory and no less time
 
 
@@ -134,7 +132,8 @@ class RefinedPoints:
         if len(lost) == 0:
             return estimate, state
         start = context.before.clone()
-        start[lost] = self._best_cells(maps, lost)
+        looks = tuple(level[lost] for level in self.query)
+        start[lost] = candidates(self.network.lattices, looks, maps)[:, 0]
         # As if the point began there: where it was, and what was kept of it, speak of another place.
         afresh = Context(
             torch.zeros_like(state), start, torch.ones_like(context.mass), start, torch.zeros_like(context.motion)
@@ -145,24 +144,6 @@ class RefinedPoints:
         for part, value in zip(parts, (*found, renewed), strict=True):
             part[lost[believed]] = value[believed]
         return Estimate(*parts[:-1]), parts[-1]
-
-    def _best_cells(self, maps: tuple[Tensor, ...], rows: Tensor) -> Tensor:
-        """Centres (M, 2) of the cells of stride 8 most like points ``rows`` in their query frames, in pixels.
-
-        The coarse maps know what it is, the fine one which of many: their similarities are added.
-        """
-        level, lattice = maps[SEARCH][0], self.refiner.lattices[SEARCH]
-        size = (level.shape[0], level.shape[1])
-        coarse, middle, fine = (self._scores(maps, rows, index) for index in (SEARCH - 1, SEARCH, GUIDE))
-        # Lattices share their first cell: cell j of stride 8 covers cells 2j - 1 to 2j + 1 of stride 4.
-        fine = F.max_pool2d(fine, 3, 2, 1)[..., : size[0], : size[1]]
-        scores = upsample_lattice(coarse, size) + middle + fine
-        return centres(lattice, level)[scores.flatten(1).argmax(dim=1)]
-
-    def _scores(self, maps: tuple[Tensor, ...], rows: Tensor, index: int) -> Tensor:
-        """Similarity (M, 1, h, w) of points ``rows`` in their query frames with every cell of a map."""
-        looks, level = self.query[index][rows], maps[index][0]
-        return (looks[:, looks.shape[1] // 2] @ level.flatten(0, 1).T).reshape(-1, 1, *level.shape[:2])
 
     def _fuse(self, estimate: Estimate, guess: Tensor) -> Tensor:
         """Mean of the estimate and the propagated peak, weighed by their certainty and by how well they agree."""
@@ -201,9 +182,3 @@ def _likeness(first: Tensor, second: Tensor) -> Tensor:
     """Cosine similarity (N,) of the middle cells of two sets of templates (N, cells, C)."""
     middle = first.shape[1] // 2
     return torch.nn.functional.cosine_similarity(first[:, middle], second[:, middle], dim=1)
-
-
-def centres(lattice: Lattice, level: Tensor) -> Tensor:
-    """Raster pixels (h * w, 2) of the cells of a channels-last map (h, w, C)."""
-    rows, columns = torch.meshgrid(*(torch.arange(n, device=level.device) for n in level.shape[:2]), indexing="ij")
-    return lattice.to_pixels(torch.stack([columns, rows], dim=-1).reshape(-1, 2).to(level.dtype))

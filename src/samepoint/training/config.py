@@ -105,6 +105,7 @@ class DataConfig(_Strict):
     pairs: int = Field(6, ge=1)  # ordered pairs of frames drawn from each clip
     points: int = Field(128, ge=1)  # points a pair, for matching
     followed: int = Field(64, ge=1)  # points a clip, followed from its first frame
+    crossing: float = Field(0.0, ge=0, le=1)  # share of the clips whose layers cross often instead
     balanced: float = Field(0.0, ge=0, le=1)  # share of the points spread evenly over the layers, small ones too
     clip: dict[str, Any] = Field(default_factory=dict)  # other values of ClipSettings, by their names there
     workers: int = Field(1, ge=0)  # processes that read and render ahead; 0: the training process does
@@ -203,6 +204,8 @@ class LossConfig(_Strict):
     refinement: float = Field(0.3, ge=0)
     iterations: int = Field(2, ge=1)
     drift: float = Field(0.5, ge=0, le=1)  # share of the latest looks that are taken a little off the point
+    recovery: float = Field(0.0, ge=0)  # of points looked for in the whole picture, as lost ones are in use
+    sought: float = Field(0.1, ge=0, le=1)  # share of the points at hand that are, beside half of the lost
     temperature: float = Field(0.05, gt=0)
     reconstruction: ReconstructionConfig = ReconstructionConfig()
     soft_targets: SoftTargetsConfig = SoftTargetsConfig()

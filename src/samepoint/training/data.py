@@ -42,7 +42,11 @@ class RenderedBatches(Dataset[TrainingBatch]):
 
     def __init__(self, config: DataConfig, seed: int, steps: int, start: int = 0) -> None:
         settings, textures = config.clip_settings(), textures_of(config)
-        self.clips = [SyntheticClips(_shrunk(settings, scale), textures, seed) for scale in config.scales]
+        crossing = ClipSettings.occluding(settings.frames, size=settings.size, plain=settings.plain)
+        self.clips, self.crossing = (
+            [SyntheticClips(_shrunk(kind, scale), textures, seed) for scale in config.scales]
+            for kind in (settings, crossing)
+        )
         self.config, self.seed, self.steps, self.start = config, seed, steps, start
 
     def __len__(self) -> int:
@@ -56,7 +60,8 @@ class RenderedBatches(Dataset[TrainingBatch]):
         frames, pairs, paths = [], [], []
         ordered = [(a, b) for a in range(config.frames) for b in range(config.frames) if a != b]
         for position in range(config.clips):
-            clip = self.clips[rng.integers(len(self.clips))].clip(step * config.clips + position)
+            kind = self.crossing if rng.random() < config.crossing else self.clips
+            clip = kind[rng.integers(len(kind))].clip(step * config.clips + position)
             frames.append(_enlarged(clip.frames, config.size))
             scale = np.array(config.size[::-1]) / clip.size[::-1]
             for choice in rng.permutation(len(ordered))[: config.pairs]:

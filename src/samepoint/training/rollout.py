@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from ..models.network import PointNetwork
-from ..models.refiner import Context
+from ..models.refiner import Context, Estimate
 from ..tracking.nearby import NearbyPropagation
-from ..tracking.refined import GUIDE, SEARCH, RefineSettings, centres
+from ..tracking.refined import RefineSettings
+from ..tracking.search import GUIDE, SEARCH, candidates, centres
 from .config import LossConfig
 from .data import TrainingBatch
 from .losses import refinement_loss
@@ -26,7 +27,8 @@ def follow(
 
     Returns:
         The mean loss a frame, and figures for the log: ``refinement`` (the same), ``error`` (median pixels of visible
-        points), ``inside`` (share of them within 4 pixels), ``found`` (accuracy of the visibility).
+        points), ``inside`` (share of them within 4 pixels), ``found`` (accuracy of the visibility); with recovery
+        ``recovered`` and ``mistaken``: lost points a frame and clip that were believed found again, rightly or not.
     """
     refiner, clips, times = network.refiner, len(batch.frames), batch.frames.shape[1]
     # One slice a frame: else every gather would hand back a gradient the size of all maps.
@@ -35,7 +37,8 @@ def follow(
     xy = batch.xy[:, 0]
     query = recent = refiner.templates(frames[0], xy, batch.clip)
     motion, state = torch.zeros_like(xy), xy.new_zeros((len(xy), refiner.state_size))
-    losses, errors, found = [], [], []
+    seen = torch.ones_like(batch.clip, dtype=torch.bool)
+    losses, errors, found, recoveries = [], [], [], []
     for time in range(1, times):
         now, truth, visible = frames[time], batch.xy[:, time], batch.visible[:, time]
         with torch.no_grad():
@@ -45,9 +48,20 @@ def follow(
         context = Context(state, guess, mass, xy, motion)
         estimates, state = refiner(query, recent, now, start, context, batch.clip, config.iterations)
         losses.append(refinement_loss(estimates, truth, visible))
-        last = estimates[-1]
-        motion, xy = last.xy.detach() - xy, last.xy.detach()
-        seen = last.visible.detach() > 0
+        place, logit = estimates[-1].xy.detach(), estimates[-1].visible.detach()
+        if config.recovery > 0:
+            rows = _sought(seen, config.sought)
+            afresh, renewed = _look_again(network, query, now, batch.clip, rows, config.iterations)
+            losses.append(config.recovery * refinement_loss(afresh, truth[rows], visible[rows]))
+            anew, sure = afresh[-1].xy.detach(), afresh[-1].visible.detach()
+            # As in use: a find counts where the track itself is lost and the find is believed.
+            taken = (logit[rows] < 0) & (sure > 0.5)
+            right = visible[rows] & ((anew - truth[rows]).norm(dim=1) < 8)
+            recoveries.append(torch.stack([(taken & right).sum(), (taken & ~right).sum()]))
+            place, logit = place.index_copy(0, rows[taken], anew[taken]), logit.index_copy(0, rows[taken], sure[taken])
+            state = state.index_copy(0, rows[taken], renewed[taken])
+        motion, xy = place - xy, place
+        seen = logit > 0
         fresh = refiner.templates(now, _drifted(xy, config.drift), batch.clip)
         recent = tuple(torch.where(seen[:, None, None], new, old) for new, old in zip(fresh, recent, strict=True))
         for clip, guide in enumerate(guides):
@@ -56,7 +70,7 @@ def follow(
         error = (xy - truth).norm(dim=1)
         errors.append(error[visible])
         found.append((seen == (visible & (error < 8))).float().mean())
-    loss = torch.stack(losses).mean()
+    loss = torch.stack(losses).sum() / (times - 1)
     error = torch.cat(errors)
     figures = {
         "refinement": loss.item(),
@@ -64,6 +78,9 @@ def follow(
         "inside": (error < 4).float().mean().item() if len(error) else 0.0,
         "found": torch.stack(found).mean().item(),
     }
+    if recoveries:
+        rightly, wrongly = (torch.stack(recoveries).sum(0) / ((times - 1) * clips)).tolist()
+        figures |= {"recovered": rightly, "mistaken": wrongly}
     return loss, figures
 
 
@@ -89,13 +106,37 @@ def _start(
     guess: Tensor,
     before: Tensor,
 ) -> Tensor:
-    """Where each point's refinement starts: the propagated place (0.7), the best coarse cell or the last place."""
+    """Where each point's refinement starts: the propagated place (0.8), the best coarse cell or the last place."""
     level, lattice = maps[SEARCH].detach(), network.lattices[SEARCH]
     looks = query[SEARCH].detach()[:, query[SEARCH].shape[1] // 2]
     scores = torch.einsum("nc,nkc->nk", looks, level.flatten(1, 2)[clip])
     coarse = centres(lattice, level[0])[scores.argmax(dim=1)]
     draw = torch.rand(len(guess), 1)
-    return torch.where(draw < 0.7, guess, torch.where(draw < 0.85, coarse, before))
+    return torch.where(draw < 0.8, guess, torch.where(draw < 0.9, coarse, before))
+
+
+def _sought(seen: Tensor, share: float) -> Tensor:
+    """Rows (M,) of the points that are looked for in the whole picture: half of the lost, and a share of the others."""
+    draw = torch.rand(len(seen))
+    return torch.nonzero(torch.where(seen, draw < share, draw < 0.5))[:, 0]
+
+
+def _look_again(
+    network: PointNetwork, query: Sequence[Tensor], maps: Sequence[Tensor], clip: Tensor, rows: Tensor, iterations: int
+) -> tuple[list[Estimate], Tensor]:
+    """Refine points as if they began at the cell most like them (0.7) or at one of the next three."""
+    looks = tuple(level[rows] for level in query)
+    best = candidates(network.lattices, _detached(looks), _detached(maps), clip[rows], 4)
+    rank = torch.where(torch.rand(len(rows)) < 0.6, 0, torch.randint(0, 4, (len(rows),)))
+    start = best[torch.arange(len(rows)), rank]
+    start = start + 2 * torch.randn_like(start)
+    blank = start.new_zeros((len(rows), network.refiner.state_size))
+    context = Context(blank, start, start.new_ones(len(rows)), start, torch.zeros_like(start))
+    return network.refiner(looks, looks, maps, start, context, clip[rows], iterations)
+
+
+def _detached(maps: Sequence[Tensor]) -> list[Tensor]:
+    return [level.detach() for level in maps]
 
 
 def _drifted(xy: Tensor, share: float) -> Tensor:
