@@ -1,0 +1,25 @@
+"""The table of what each objective is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.ablation import OBJECTIVES, SEARCHES, VARIANTS, configuration
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_variants_differ_in_their_objectives_only(name: str, tmp_path: Path) -> None:
+    given = configuration(OBJECTIVES[name], tmp_path, tmp_path / "run", 10, tmp_path / "teacher.safetensors")
+    plain = configuration(
+        OBJECTIVES["synthetic only"], tmp_path, tmp_path / "run", 10, tmp_path / "teacher.safetensors"
+    )
+    assert given.model_copy(update={"loss": plain.loss}) == plain
+    assert (given.loss == plain.loss) == (name == "synthetic only")
+
+
+def test_what_is_searched_is_what_was_learnt() -> None:
+    assert {variant.search for variant in VARIANTS} == set(SEARCHES)
+    assert {variant.objectives for variant in VARIANTS} == set(OBJECTIVES)
+    assert not OBJECTIVES["random walk alone"]["matching"] == [0.5, 0.5, 1.0]
