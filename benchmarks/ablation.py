@@ -2,8 +2,8 @@
 
     python -m benchmarks.ablation --data DATA_ROOT --runs RUNS [--teacher WEIGHTS] [--steps 250] [-o ablation.json]
 
-``DATA_ROOT`` holds ``jhmdb/train``, ``jhmdb/dev``, ``badja/`` and ``davis/``; without ``--teacher`` the variant with one is
-left out. Every variant starts from the same random weights and sees the same rendered clips. Points are followed by
+``DATA_ROOT`` holds ``jhmdb/train``, ``jhmdb/dev``, ``badja/`` and ``davis/``; without ``--teacher`` those with one
+are left out. Every variant starts from the same random weights and sees the same rendered clips. Points are followed by
 plain label propagation at a short side of 320, so that features are judged and no refiner. A run that is complete in
 ``RUNS`` is not trained again, one that was stopped goes on.
 """
