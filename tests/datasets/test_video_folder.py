@@ -92,7 +92,8 @@ def test_no_clip_crosses_a_cut_and_gaps_are_drawn(root, cache) -> None:
     assert set(gaps) == {2, 3, 4}
     assert min(gaps.values()) > 90
     assert set(places.values()) == {100}  # each video once an epoch
-    assert {videos.place(index)[1][0] for index in range(400) if videos.place(index)[0] == 2} == set(range(20))
+    starts = {videos.place(index)[1][0] for index in range(400) if videos.place(index)[0] == 2}
+    assert set(range(16)) <= starts <= set(range(20))  # where each gap fits, where any does
 
 
 def test_the_frames_are_those_of_the_place(root, cache) -> None:
