@@ -250,8 +250,9 @@ def metadata_of(config: FeaturesConfig) -> dict[str, Any]:
         parts.append("FlyingThings3D")
     if loss.on_clips and not data.real.rendered:
         parts.append("YouTube-VOS" if data.real.youtube_vos else "videos without labels")
+    research = {"FlyingThings3D", "YouTube-VOS"} & set(parts)
     return {
         "training": config.model_dump(mode="json", exclude={"output"}),
         "data": ", ".join(parts),
-        "licence": "Apache-2.0",
+        "licence": "research use, as the data" if research else "Apache-2.0",
     }
