@@ -202,6 +202,27 @@ def test_batches_come_in_order_of_their_positions() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+HELD = """
+import signal
+from torch.utils.data import Dataset
+from samepoint.training.loading import in_order
+
+class Held(Dataset):
+    def __getitem__(self, index):
+        return index, sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+if __name__ == "__main__":
+    print(list(in_order(Held(), range(2), workers=1)))
+"""
+
+
+def test_workers_leave_stopping_to_the_trainer(tmp_path: Path) -> None:
+    (tmp_path / "held.py").write_text(HELD)  # a fresh process: what its first worker starts could undo it
+    said = subprocess.run([sys.executable, "held.py"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    held = [signal.SIGINT, signal.SIGTERM]
+    assert said.strip() == str([(0, held), (1, held)])
+
+
 def test_warm_up_is_applied_and_the_cosine_ends_where_it_should() -> None:
     rates = [learning_rate(step, 100, 1e-3, 1e-3, 10) for step in range(101)]
     assert rates[:10] == pytest.approx([1e-4 * (step + 1) for step in range(10)])
