@@ -32,7 +32,7 @@ def features(
         bool, typer.Option("--resume", help="Go on from the last checkpoint in the output folder.")
     ] = False,
 ) -> None:
-    """Train the features and the tracker's refiner on rendered clips.
+    """Train features, by the objectives of a configuration, on rendered clips, real videos or labelled pairs.
 
     Ctrl-C finishes the step at hand and writes a checkpoint; --resume goes on from there. Started by torchrun or
     accelerate launch, several processes train together.
