@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from samepoint.errors import InputError
 from samepoint.models.network import NetworkConfig, PointNetwork
 from samepoint.models.refiner import Context, channels_last
 from samepoint.models.resnet import ResNet, initialise
-from samepoint.models.weights import TABLE, load_model, read_metadata, resolve, save_weights, sha256
+from samepoint.models.weights import TABLE, load_model, read_metadata, read_tensors, resolve, save_weights, sha256
 
 TINY = NetworkConfig(
     stem=8, widths=(8, 12, 16), blocks=1, pyramid=8, descriptors=(8, 8, 8, 8), template=1, window=2, hidden=16, state=8
@@ -167,3 +168,20 @@ def test_every_shipped_weight_is_what_the_table_says() -> None:
         network = load_model(entry.name)
         assert type(network).__name__ == entry.architecture
         assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+
+
+def test_a_file_without_hindsight_is_read_as_one_that_has_none(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = PointNetwork(TINY).eval()
+    path = save_weights(network, tmp_path / "whole.safetensors", {})
+    old = {key: value for key, value in read_tensors(path).items() if not key.startswith("hindsight.")}
+    with safe_open(str(path), framework="pt") as file:
+        save_file(old, str(tmp_path / "old.safetensors"), file.metadata())
+    loaded = load_model(tmp_path / "old.safetensors")
+    assert isinstance(loaded, PointNetwork)
+    assert not loaded.hindsight.last.weight.any()
+    del old["visibility.bend.bias"]
+    with safe_open(str(path), framework="pt") as file:
+        save_file(old, str(tmp_path / "broken.safetensors"), file.metadata())
+    with pytest.raises(InputError, match=r"missing visibility\.bend\.bias"):
+        load_model(tmp_path / "broken.safetensors")

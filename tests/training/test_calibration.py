@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from samepoint.models.visibility import EVIDENCE, Visibility
-from samepoint.training.calibration import fit, score
+from samepoint.models.visibility import EVIDENCE, Hindsight, Visibility
+from samepoint.training.calibration import fit, fit_hindsight, score, windows_of
 
 
 def test_the_fit_finds_the_law_that_made_the_data() -> None:
@@ -37,3 +37,16 @@ def test_before_any_fit_the_refiner_is_believed() -> None:
     evidence = torch.zeros(2, len(EVIDENCE))
     evidence[0, 0], evidence[1, 0] = 2.0, -2.0
     assert Visibility()(evidence).tolist() == [2.0, -2.0]
+
+
+def test_hindsight_sees_what_a_single_frame_cannot() -> None:
+    """Whether a point is visible follows from the evidence two frames later."""
+    generator = torch.Generator().manual_seed(0)
+    evidence = torch.randn(20, 12, 40, len(EVIDENCE), generator=generator) * 3 + 1
+    later = evidence[:, :, :, 0].roll(-2, dims=1)
+    visible = (later > 0) & (torch.arange(12) < 10)[None, :, None]
+    windows = windows_of(evidence)
+    hindsight = Hindsight((16, 8))
+    logits = torch.zeros(len(windows))
+    fit_hindsight(hindsight, windows, logits, visible.flatten(), steps=400)
+    assert score(hindsight(windows, logits).detach(), visible.flatten())["accuracy"] > 0.95

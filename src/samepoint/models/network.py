@@ -11,7 +11,7 @@ from ..geometry import Lattice
 from .colour import ColourSpace
 from .encoder import PyramidEncoder
 from .refiner import Refiner
-from .visibility import Visibility
+from .visibility import Hindsight, Visibility
 
 
 class NetworkConfig(BaseModel):
@@ -43,6 +43,7 @@ class PointNetwork(nn.Module):
         self.encoder = PyramidEncoder(c.stem, c.widths, c.blocks, c.pyramid, c.descriptors)
         self.refiner = Refiner(c.descriptors, self.encoder.lattices, c.template, c.window, c.hidden, c.state)
         self.visibility = Visibility()
+        self.hindsight = Hindsight()
 
     @property
     def lattices(self) -> tuple[Lattice, ...]:

@@ -110,7 +110,11 @@ def load_model(name_or_path: str | Path = "samepoint-base") -> PointNetwork | Re
         raise
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: its configuration does not describe a network") from error
-    load_strictly(network, read_tensors(path), str(path))
+    tensors = read_tensors(path)
+    if isinstance(network, PointNetwork) and not any(key.startswith("hindsight.") for key in tensors):
+        # Made before hindsight was; unfitted, as it is new, it changes nothing.
+        tensors |= {key: value for key, value in network.state_dict().items() if key.startswith("hindsight.")}
+    load_strictly(network, tensors, str(path))
     return network.eval()
 
 

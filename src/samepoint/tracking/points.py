@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from ..errors import InputError
+from ..models.network import PointNetwork
 from ..models.weights import load_model
 from ..structures import Queries, Tracks, Video
+from .hindsight import Review
 from .quality import Quality, ShortSide, named_quality
 from .tracker import Method, PointTracker
 
@@ -32,6 +34,9 @@ def track(
     progress: Progress | None = None,
 ) -> Tracks:
     """Follow points through a video.
+
+    Unlike the streaming ``PointTracker``, it knows what comes after a frame: its confidences make use of the three frames
+    before and after, where the model has learnt to (``Hindsight``).
 
     Args:
         video: a file, a folder of pictures, uint8 frames (T, H, W, 3), a camera index, a URL, or a ``Video``.
@@ -96,6 +101,7 @@ def _run(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions (N, T, 2), NaN before each query, and confidences (N, T)."""
     tracker.add(queries)
+    review = Review(tracker.network.hindsight, len(queries)) if isinstance(tracker.network, PointNetwork) else None
     columns: list[tuple[np.ndarray, np.ndarray]] = []
     for frame in frames:
         state = tracker.step(frame)
@@ -103,7 +109,11 @@ def _run(
         confidence = np.zeros(len(queries), np.float32)
         xy[state.ids], confidence[state.ids] = state.xy, state.confidence
         columns.append((xy, confidence))
+        if review is not None:
+            review.add(state.ids, tracker.evidence, confidence)
         report()
     if not columns:
         raise InputError("the video has no frames")
+    if review is not None:
+        review.finish()
     return np.stack([c[0] for c in columns], axis=1), np.stack([c[1] for c in columns], axis=1)

@@ -94,6 +94,7 @@ class PointTracker:
         self._ids = np.zeros(0, np.int64)
         self._xy = torch.zeros(0, 2)
         self._confidence = torch.zeros(0)
+        self._evidence: Tensor | None = None
         self._waiting: list[tuple[int, int, np.ndarray]] = []
         self._next_id = 0
 
@@ -114,6 +115,12 @@ class PointTracker:
     def frame(self) -> int:
         """Index of the frame last stepped; -1 before the first."""
         return self._frame
+
+    @property
+    def evidence(self) -> Tensor | None:
+        """What the confidences of the frame last stepped rest on, (M, 7) of the first M ids: those that were followed
+        into it. None where nothing was, or where the method keeps none."""
+        return self._evidence
 
     def add(self, queries: Queries) -> np.ndarray:
         """Follow more points, from the frame last stepped or from a later one on.
@@ -175,9 +182,10 @@ class PointTracker:
             )
         self._frame += 1
         # Without points the encoder rests; the frame is kept for those that may yet be added to it.
-        self._pixels, self._maps = frame, ()
+        self._pixels, self._maps, self._evidence = frame, (), None
         if len(self._ids):
             xy, confidence = self.method.step(self._encoded())
+            self._evidence = self.method.evidence if isinstance(self.method, RefinedPoints) else None
             self._xy, self._confidence = xy.cpu() / self._scale, confidence.cpu()
         self._start_waiting()
         if not self._maps:

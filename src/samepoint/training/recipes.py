@@ -57,8 +57,10 @@ class FeaturesTask(Task[Batch]):
         return Validation(config.validation, settings, textures_of(config.data), config.seed + 4)
 
     def optimiser(self) -> torch.optim.Optimizer:
-        # Visibility is fitted afterwards; a refiner that nothing teaches stays as it is.
-        left_out = ["student.visibility."] + ([] if self.config.loss.refinement > 0 else ["student.refiner."])
+        # Visibility and hindsight are fitted afterwards; a refiner that nothing teaches stays as it is.
+        left_out = ["student.visibility.", "student.hindsight."] + (
+            [] if self.config.loss.refinement > 0 else ["student.refiner."]
+        )
         trained = [value for name, value in self.objectives.named_parameters() if not name.startswith(tuple(left_out))]
         settings = self.config.optimiser
         kind = torch.optim.AdamW if settings.kind == "adamw" else torch.optim.Adam

@@ -1,0 +1,81 @@
+"""Confidences reconsidered once later frames are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from samepoint.models.network import PointNetwork
+from samepoint.models.visibility import EVIDENCE, HORIZON, Hindsight, surroundings
+from samepoint.structures import Queries
+from samepoint.tracking import PointTracker, track
+from samepoint.tracking.hindsight import Review
+from tests.models.test_network import TINY
+
+SIZE = 2 * HORIZON + 1
+WIDTH = len(EVIDENCE) + 1
+
+
+@pytest.fixture
+def lively() -> Hindsight:
+    torch.manual_seed(0)
+    hindsight = Hindsight((8, 4))
+    torch.nn.init.normal_(hindsight.last.weight)
+    return hindsight
+
+
+def test_the_nearest_frame_stands_in_for_one_that_is_missing() -> None:
+    evidence = torch.arange(float(SIZE))[:, None, None].expand(SIZE, 1, len(EVIDENCE)).clone()
+    present = torch.tensor([False, False, True, True, True, True, False])[:, None]
+    window = surroundings(evidence, present).unflatten(1, (SIZE, WIDTH))[0]
+    assert window[:, 0].tolist() == [2, 2, 2, 3, 4, 5, 5]
+    assert window[:, -1].tolist() == [0, 0, 1, 1, 1, 1, 0]
+
+
+def test_unfitted_it_changes_nothing() -> None:
+    logits = torch.tensor([0.3, -2.0])
+    assert Hindsight()(torch.randn(2, SIZE * WIDTH), logits).tolist() == logits.tolist()
+
+
+def test_frame_after_frame_is_the_same_as_all_at_once(lively: Hindsight) -> None:
+    """Two points, the second given in frame 4 of 10; by the definition, one frame and point at a time."""
+    rng = np.random.default_rng(0)
+    frames, starts = 10, (0, 4)
+    evidence = torch.from_numpy(rng.normal(size=(frames, 2, len(EVIDENCE)))).float()
+    confidence = rng.uniform(0.1, 0.9, (frames, 2)).astype(np.float32)
+    expected = confidence.copy()
+    for point, start in enumerate(starts):
+        for time in range(start + 1, frames):
+            near = [min(max(time + k, start + 1), frames - 1) for k in range(-HORIZON, HORIZON + 1)]
+            own = [float(start < time + k < frames) for k in range(-HORIZON, HORIZON + 1)]
+            window = torch.cat(
+                [torch.cat([evidence[t, point], torch.tensor([o])]) for t, o in zip(near, own, strict=True)]
+            )
+            logit = torch.tensor([confidence[time, point]]).logit()
+            expected[time, point] = lively(window[None], logit).sigmoid().item()
+    review = Review(lively, 2)
+    for time in range(frames):
+        followed = [point for point, start in enumerate(starts) if start < time]
+        ids = np.array([point for point, start in enumerate(starts) if start <= time])
+        review.add(ids, evidence[time, followed] if followed else None, confidence[time])
+    review.finish()
+    np.testing.assert_allclose(confidence, expected, atol=1e-5)
+
+
+def test_a_recorded_video_gains_by_it_and_a_stream_does_not_wait() -> None:
+    torch.manual_seed(0)
+    network = PointNetwork(TINY).eval()
+    frames = np.random.default_rng(0).integers(0, 256, (6, 48, 64, 3), dtype=np.uint8)
+    queries = Queries.grid(2, (48, 64))
+    plain = track(frames, queries, model=network, short_side=None)
+    torch.nn.init.constant_(network.hindsight.last.bias, 2.0)
+    better = track(frames, queries, model=network, short_side=None)
+    np.testing.assert_array_equal(better.xy, plain.xy)
+    logit = np.log(plain.confidence[:, 1:] / (1 - plain.confidence[:, 1:]))
+    np.testing.assert_allclose(better.confidence[:, 1:], 1 / (1 + np.exp(-logit - 2)), atol=1e-4)
+    assert (better.confidence[:, 0] == 1).all()  # where they were given nothing is in doubt
+    tracker = PointTracker(network, short_side=None)
+    tracker.add(queries)
+    stream = np.stack([tracker.step(frame).confidence for frame in frames], axis=1)
+    np.testing.assert_allclose(stream, plain.confidence, atol=1e-5)
