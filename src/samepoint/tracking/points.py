@@ -35,7 +35,7 @@ def track(
 ) -> Tracks:
     """Follow points through a video.
 
-    Unlike the streaming ``PointTracker``, it knows what comes after a frame: its confidences make use of the three frames
+    Unlike the streaming ``PointTracker``, it knows what comes after a frame: confidences make use of the three frames
     before and after, where the model has learnt to (``Hindsight``).
 
     Args:
