@@ -73,7 +73,7 @@ def test_every_part_learns_from_it(network: PointNetwork, batch: TrainingBatch) 
     assert torch.isfinite(loss)
     assert report["refinement"] == pytest.approx(loss.item())
     for name, value in network.named_parameters():
-        if not name.startswith("visibility") and "project.bias" not in name:
+        if not name.startswith(("visibility", "hindsight")) and "project.bias" not in name:
             assert value.grad is not None, name
             assert torch.isfinite(value.grad).all(), name
     assert network.refiner.memory.weight_hh.grad is not None
