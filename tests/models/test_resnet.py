@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from samepoint.errors import InputError
 from samepoint.models.colour import rgb_to_lab
-from samepoint.models.resnet import ResNet
+from samepoint.models.resnet import BasicBlock, ResNet
 from samepoint.models.weights import from_fgvc, load_strictly
 from tests.models.golden import golden_tensors
 from tests.shared import shared_path
@@ -88,3 +90,21 @@ def test_a_missing_or_misshapen_tensor_is_named() -> None:
     tensors["fc.weight"] = torch.zeros(1)
     with pytest.raises(InputError, match=r"x\.pt: .*missing bn1\.bias.*unexpected fc\.weight.*conv1\.weight has shape"):
         load_strictly(ResNet.fgvc(), tensors, "x.pt")
+
+
+@pytest.mark.parametrize("inputs", [8, 24])
+def test_strided_projections_have_the_right_gradient_whatever_their_width(inputs: int) -> None:
+    """Narrow ones met a library's fault: an odd number of images, channels last, on several threads."""
+    torch.manual_seed(0)
+    block = BasicBlock(inputs, 12, 2).to(memory_format=torch.channels_last)
+    x = torch.randn(3, inputs, 16, 16).contiguous(memory_format=torch.channels_last)
+    exact = copy.deepcopy(block).double()
+    torch.testing.assert_close(block(x), exact(x.double()).float(), atol=1e-4, rtol=1e-4)
+    for _ in range(20):
+        block.zero_grad()
+        block(x).square().sum().backward()
+    exact(x.double()).square().sum().backward()
+    for value, expected in zip(block.parameters(), exact.parameters(), strict=True):
+        assert value.grad is not None
+        assert expected.grad is not None
+        torch.testing.assert_close(value.grad, expected.grad.float(), atol=1e-2, rtol=1e-3)

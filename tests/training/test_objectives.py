@@ -30,7 +30,7 @@ ALONE = {
     "soft_targets": ["loss.soft_targets.weight=1"],
     "adversary": ["loss.adversary.weight=1", "loss.adversary.coefficient=0.01", "loss.adversary.schedule=constant"],
     "random_walk": ["loss.random_walk.weight=1", "loss.random_walk.stride=4"],
-    "cycle": ["loss.cycle.weight=1", "loss.cycle.stride=4", "data.real.frames=2"],
+    "cycle": ["loss.cycle.weight=1", "loss.cycle.stride=4"],
     "relation": ["loss.relation.weight=1", "loss.relation.stride=4", "teacher.model=TEACHER"],
     "patches": [*RESNET, "loss.random_walk={weight: 1, nodes: patches, patch: 16, step: 16, dropout: 0}"],
 }

@@ -17,10 +17,29 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
 
 
+class _NarrowProjection(nn.Conv2d):
+    """A strided 1x1 convolution that leaves out cells first and convolves then: the same numbers.
+
+    oneDNN's gradient of such a convolution of fewer than 16 channels, channels last, writes beyond its workspace
+    (uxlfoundation/oneDNN issue 6035): a crash, or wrong weights.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = self.stride
+        return F.conv2d(x[..., ::rows, ::columns], self.weight, self.bias)
+
+
+_ONEDNN_BLOCK = 16
+
+
 def _projection(inputs: int, outputs: int, stride: int) -> nn.Module | None:
     if stride == 1 and inputs == outputs:
         return None
-    return nn.Sequential(_conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+    narrow = stride > 1 and inputs < _ONEDNN_BLOCK
+    convolution = (
+        _NarrowProjection(inputs, outputs, 1, stride, bias=False) if narrow else _conv(inputs, outputs, 1, stride)
+    )
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
 
 
 class BasicBlock(nn.Module):

@@ -297,7 +297,8 @@ def supervised(student: Student, batch: TrainingBatch, config: LossConfig) -> tu
     # Stride 2 of a pyramid has too many cells to match against all of them; the refiner teaches it.
     ours = isinstance(student, PointNetwork)
     weights = config.matching if ours else config.matching[-1:]
-    for level, weight, lattice in zip(maps[: len(weights)], weights, student.lattices, strict=False):
+    taught = len(weights)
+    for level, weight, lattice in zip(maps[:taught], weights, student.lattices[:taught], strict=True):
         if weight == 0:
             continue
         level = level if ours else F.normalize(level.float(), dim=-1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -62,7 +63,7 @@ class CorrelationDiscriminator(nn.Module):
             raise InputError(f"discriminator: expected a radius of 1 or hidden widths above 0, got {radius}, {widths}")
         self.radius = radius
         layers: list[nn.Module] = []
-        for before, after in zip([inputs, *widths], widths, strict=False):
+        for before, after in pairwise([inputs, *widths]):
             layers += [nn.Linear(before, after), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear([inputs, *widths][-1], 1))
 
