@@ -33,6 +33,28 @@ class Affinity:
     size: tuple[int, int]
     cells: Tensor | None = None
 
+    @classmethod
+    def of(
+        cls,
+        scores: Tensor,
+        indices: Tensor,
+        weights: Tensor,
+        frames: int,
+        size: tuple[int, int],
+        cells: Tensor | None,
+        repeat: Tensor | None,
+    ) -> Affinity:
+        """From results for ``distinct`` cells; ``repeat`` says which of them each of ``cells`` is."""
+        if repeat is not None:
+            scores, indices, weights = scores[repeat], indices[repeat], weights[repeat]
+        return cls(indices, weights, scores, frames, size, cells)
+
+    @classmethod
+    def nothing(cls, query: Tensor, topk: int, frames: int, cells: Tensor) -> Affinity:
+        """Where no cell (0,) was asked for."""
+        empty = query.new_zeros((0, topk))
+        return cls(cells.new_zeros((0, topk)), empty, empty, frames, (query.shape[1], query.shape[2]), cells)
+
 
 def softmax_of_found(scores: Tensor, temperature: float) -> Tensor:
     """Softmax over the last axis that gives 0 to -inf, also where all of a row are -inf."""
@@ -78,19 +100,14 @@ def affinity(
     """
     frames = list(keys)
     windows = [window] * len(frames) if isinstance(window, Window) else list(window)
-    _check(query, frames, windows, topk, temperature, query_cells, key_valid, dtype)
+    check_search(query, frames, windows, topk, temperature, query_cells, key_valid, dtype)
     height, width = query.shape[1:]
-    cells, repeat = query_cells, None
-    if query_cells is not None:
-        cells, repeat = torch.unique(query_cells, return_inverse=True)
-        if len(cells) == 0:
-            nothing = query.new_zeros((0, topk))
-            return Affinity(
-                query_cells.new_zeros((0, topk)), nothing, nothing, len(frames), (height, width), query_cells
-            )
+    cells, repeat = distinct(query_cells)
+    if cells is not None and len(cells) == 0:
+        return Affinity.nothing(query, topk, len(frames), cells)
     reaches = [each.reach(height, width) for each in windows]
     settings = (query, frames, reaches, topk, normalize, dtype == torch.bfloat16, cells, key_valid)
-    if path == "torch" or not _fast(query, frames, path):
+    if path == "torch" or not is_fast(query, frames, path):
         scores, indices = portable.search(*settings)
         weights = softmax_of_found(scores, temperature)
     else:
@@ -98,12 +115,15 @@ def affinity(
 
         scores, indices = fast_cpu.search(*settings)
         weights = fast_cpu.softmax(scores, temperature)
-    if repeat is not None:
-        scores, indices, weights = scores[repeat], indices[repeat], weights[repeat]
-    return Affinity(indices, weights, scores, len(frames), (height, width), query_cells)
+    return Affinity.of(scores, indices, weights, len(frames), (height, width), query_cells, repeat)
 
 
-def _fast(query: Tensor, frames: Sequence[Tensor], path: Path) -> bool:
+def distinct(query_cells: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """The cells asked for, each once, and which of them each was; None and None for all."""
+    return (None, None) if query_cells is None else torch.unique(query_cells, return_inverse=True)
+
+
+def is_fast(query: Tensor, frames: Sequence[Tensor], path: Path) -> bool:
     reason = ""
     if any(each.device.type != "cpu" for each in (query, *frames)):
         reason = "the features are not on the CPU"
@@ -123,7 +143,7 @@ def _fast(query: Tensor, frames: Sequence[Tensor], path: Path) -> bool:
     return not reason
 
 
-def _check(
+def check_search(
     query: Tensor,
     frames: Sequence[Tensor],
     windows: Sequence[Window],

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from samepoint.correspondence import displaced
-from samepoint.correspondence.affinity import Affinity, Path, _check, _fast, affinity, softmax_of_found
+from samepoint.correspondence.affinity import (
+    Affinity,
+    Path,
+    affinity,
+    check_search,
+    distinct,
+    is_fast,
+    softmax_of_found,
+)
 from samepoint.correspondence.displaced import Blocks
 from samepoint.correspondence.window import Window
 from samepoint.errors import InputError
@@ -63,8 +71,8 @@ def affinity_coarse_to_fine(
     """
     frames, coarse_frames = list(keys), list(coarse_keys)
     windows = [window] * len(frames) if isinstance(window, Window) else list(window)
-    _check(query, frames, windows, topk, temperature, query_cells, None, dtype)
-    _check(coarse_query, coarse_frames, windows, 1, temperature, None, None, dtype)
+    check_search(query, frames, windows, topk, temperature, query_cells, None, dtype)
+    check_search(coarse_query, coarse_frames, windows, 1, temperature, None, None, dtype)
     if matches < 1:
         raise InputError(f"matches: expected 1 or more, got {matches}")
     if fine.shape == "everywhere":
@@ -75,14 +83,9 @@ def affinity_coarse_to_fine(
         )
     height, width = query.shape[1:]
     size = (int(coarse_query.shape[1]), int(coarse_query.shape[2]))
-    cells, repeat = query_cells, None
-    if query_cells is not None:
-        cells, repeat = torch.unique(query_cells, return_inverse=True)
-        if len(cells) == 0:
-            nothing = query.new_zeros((0, topk))
-            return Affinity(
-                query_cells.new_zeros((0, topk)), nothing, nothing, len(frames), (height, width), query_cells
-            )
+    cells, repeat = distinct(query_cells)
+    if cells is not None and len(cells) == 0:
+        return Affinity.nothing(query, topk, len(frames), cells)
     rows, columns = (
         parents(count, lattices[1], known, lattices[0]).to(query.device)
         for count, known in zip((height, width), size, strict=True)
@@ -94,7 +97,7 @@ def affinity_coarse_to_fine(
     # A window's middle may lie outside the map, its far side must still reach across it.
     reach = fine.reach(height + int(shift[..., 0].abs().max()), width + int(shift[..., 1].abs().max()))
     settings = (query, frames, reach, shift, known, blocks, topk, normalize, dtype == torch.bfloat16)
-    if path == "torch" or not _fast(query, frames, path):
+    if path == "torch" or not is_fast(query, frames, path):
         scores, indices = displaced.search(*settings)
         weights = softmax_of_found(scores, temperature)
     else:
@@ -102,9 +105,7 @@ def affinity_coarse_to_fine(
 
         scores, indices = displaced_cpu.search(*settings)
         weights = fast_cpu.softmax(scores, temperature)
-    if repeat is not None:
-        scores, indices, weights = scores[repeat], indices[repeat], weights[repeat]
-    return Affinity(indices, weights, scores, len(frames), (height, width), query_cells)
+    return Affinity.of(scores, indices, weights, len(frames), (height, width), query_cells, repeat)
 
 
 def parents(count: int, fine: Lattice, coarse_count: int, coarse: Lattice) -> Tensor:

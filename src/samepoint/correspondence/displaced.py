@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from samepoint.correspondence.portable import CHUNK_ELEMENTS, _cells
+from samepoint.correspondence.portable import CHUNK_ELEMENTS, flat_cells
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def search(
     # |dy| -> largest |dx|, -1 outside the window; no distance in a rectangle is larger than a map and a shift.
     table = torch.full((2 * height + int(shift.abs().max()) + 1,), -1, dtype=torch.int64, device=device)
     table[: len(reach)] = torch.from_numpy(reach).to(device)[: len(table)]
-    query_cells = _cells(query, normalize, bf16)
-    key_cells = [_cells(key, normalize, bf16) for key in keys]
+    query_cells = flat_cells(query, normalize, bf16)
+    key_cells = [flat_cells(key, normalize, bf16) for key in keys]
     matches = shift.shape[2]
     step = max(1, chunk_elements // (len(keys) * matches * h * w * (high * wide + channels)))
 

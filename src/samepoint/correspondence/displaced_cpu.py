@@ -17,8 +17,8 @@ from torch.nn.functional import normalize as unit
 
 from samepoint.correspondence import fast_cpu, kernels
 from samepoint.correspondence.displaced import Blocks
-from samepoint.correspondence.fast_cpu import GROUP, _array, _run, _splits, _workers
-from samepoint.correspondence.kernels import TILE, Array, _jit
+from samepoint.correspondence.fast_cpu import GROUP, as_array, run, splits, workers
+from samepoint.correspondence.kernels import TILE, Array, jit
 from samepoint.correspondence.vectors import LANES, exceeding, insert, score_block
 
 
@@ -44,12 +44,12 @@ def _tiles(blocks: Blocks) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int]
     origins = np.ascontiguousarray(np.stack([top[first], left[first]], axis=1))
     rows = np.full((len(origins), LANES), -1, np.int64)
     rows[tile, (y - top) * TILE + x - left] = np.arange(len(cells))
-    groups = _splits(origins[:, 0] // GROUP * across + origins[:, 1] // GROUP)
+    groups = splits(origins[:, 0] // GROUP * across + origins[:, 1] // GROUP)
     order = np.lexsort((origins[:, 1], origins[:, 0]))
-    return origins, rows, groups, [(order[a:b],) for a, b in _splits(origins[order, 0])]
+    return origins, rows, groups, [(order[a:b],) for a, b in splits(origins[order, 0])]
 
 
-@_jit
+@jit
 def _moves(tile: int, parent: Array, shift: Array, found: Array, out: Array) -> int:
     """The displacements that occur in a tile, and the bits of the lanes that have each: rows of ``out``; their number.
 
@@ -73,7 +73,7 @@ def _moves(tile: int, parent: Array, shift: Array, found: Array, out: Array) -> 
     return count
 
 
-@_jit
+@jit
 def _spans(origins: Array, parent: Array, shift: Array, found: Array, rows: int, columns: int, out: Array) -> None:
     """First and last + 1 column of each key row that some tile can reach: ``out`` int64 (H, 2), begun as (W, 0)."""
     moves = np.empty((LANES * shift.shape[1], 3), np.int64)
@@ -85,7 +85,7 @@ def _spans(origins: Array, parent: Array, shift: Array, found: Array, rows: int,
                 out[y, 1] = max(out[y, 1], left + TILE + columns)
 
 
-@_jit
+@jit
 def _search(
     start: int,
     stop: int,
@@ -150,7 +150,7 @@ def _search(
                             insert(block, j, bits, best, best_index, tile * k * LANES, k, offset + y * width + x + j)
 
 
-@_jit
+@jit
 def _unpack(rows: Array, best: Array, best_index: Array, scores: Array, indices: Array) -> None:
     """Tiles' lanes to rows of (Q, k)."""
     for tile in range(rows.shape[0]):
@@ -197,8 +197,8 @@ def search(
     masks = np.empty((2 * down + TILE, 2 * aside + TILE), np.uint16)
     kernels.lane_masks(reach, masks)
 
-    with _workers(max(len(groups), height)) as pool:
-        _run(pool, strips, kernels.pack_queries, origins, _array(query), normalize, bf16, query_tiles)
+    with workers(max(len(groups), height)) as pool:
+        run(pool, strips, kernels.pack_queries, origins, as_array(query), normalize, bf16, query_tiles)
         for t, key in enumerate(keys):
             spans = np.tile(np.array([width, 0], np.int64), (height, 1))
             _spans(origins, parent, moves[t], known[t], down, aside, spans)
@@ -208,8 +208,8 @@ def search(
                 left, right = int(part[:, 0].min()), min(width, int(part[:, 1].max()))
                 if left < right:
                     needed.append((top, top + len(part), left, right))
-            _run(pool, needed, kernels.pack_keys, _array(key), normalize, bf16, key_rows)
-            _run(
+            run(pool, needed, kernels.pack_keys, as_array(key), normalize, bf16, key_rows)
+            run(
                 pool, groups, _search, origins, parent, moves[t], known[t], query_tiles.view(element),
                 key_rows.view(element), reach, masks, width, t * height * width, fast_cpu.MAX_BLOCK, best, best_index,
             )  # fmt: skip

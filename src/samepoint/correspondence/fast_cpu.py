@@ -29,7 +29,7 @@ __all__ = ["HAS_BF16", "SUPPORTED", "gather", "search", "softmax"]
 
 
 @contextmanager
-def _workers(tasks: int) -> Iterator[Executor | None]:
+def workers(tasks: int) -> Iterator[Executor | None]:
     threads = min(torch.get_num_threads(), tasks)
     if threads < 2:
         yield None
@@ -38,7 +38,7 @@ def _workers(tasks: int) -> Iterator[Executor | None]:
             yield pool
 
 
-def _run(pool: Executor | None, tasks: Sequence[tuple], function: Callable[..., Any], *common: object) -> None:
+def run(pool: Executor | None, tasks: Sequence[tuple], function: Callable[..., Any], *common: object) -> None:
     """Call ``function(*task, *common)`` for all tasks; each thread takes the next one when it is free."""
     if pool is None:
         for task in tasks:
@@ -54,12 +54,12 @@ def _run(pool: Executor | None, tasks: Sequence[tuple], function: Callable[..., 
         future.result()
 
 
-def _array(tensor: Tensor) -> np.ndarray:
-    array: np.ndarray = tensor.detach().to(torch.float32).contiguous().numpy()
-    return array
+def as_array(tensor: Tensor) -> np.ndarray:
+    values: np.ndarray = tensor.detach().to(torch.float32).contiguous().numpy()
+    return values
 
 
-def _splits(values: np.ndarray) -> list[tuple[int, int]]:
+def splits(values: np.ndarray) -> list[tuple[int, int]]:
     """Bounds of the runs of equal values."""
     bounds = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
     return list(itertools.pairwise(bounds))
@@ -78,8 +78,8 @@ def _tiles(rows: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]], list[tu
     order = np.argsort(group, kind="stable")
     origins, group = np.ascontiguousarray(origins[order]), group[order]
     by_row = np.argsort(origins[:, 0], kind="stable")
-    strips = [(by_row[a:b],) for a, b in _splits(origins[by_row, 0])]
-    return origins, _splits(group), strips
+    strips = [(by_row[a:b],) for a, b in splits(origins[by_row, 0])]
+    return origins, splits(group), strips
 
 
 def _needed(origins: np.ndarray, groups: list[tuple[int, int]], reach: np.ndarray, size: tuple[int, int]) -> list:
@@ -138,8 +138,8 @@ def search(
     idle |= rows[lane_y.clip(max=height - 1), lane_x.clip(max=width - 1)] < 0
     best.transpose(0, 2, 1)[idle] = np.inf  # nothing is above it, so no time goes into cells that nobody asked for
 
-    with _workers(max(len(groups), height)) as pool:
-        _run(pool, strips, kernels.pack_queries, origins, _array(query), normalize, bf16, query_tiles)
+    with workers(max(len(groups), height)) as pool:
+        run(pool, strips, kernels.pack_queries, origins, as_array(query), normalize, bf16, query_tiles)
         known: dict[bytes, tuple[np.ndarray, list]] = {}
         for t, (key, reach) in enumerate(zip(keys, reaches, strict=True)):
             if reach.tobytes() not in known:
@@ -148,8 +148,8 @@ def search(
                 known[reach.tobytes()] = (masks, _needed(origins, groups, reach, (height, width)))
             masks, needed = known[reach.tobytes()]
             usable = np.zeros((0, 0), np.uint8) if valid is None else valid[t].to(torch.uint8).contiguous().numpy()
-            _run(pool, needed, kernels.pack_keys, _array(key), normalize, bf16, key_rows)
-            _run(
+            run(pool, needed, kernels.pack_keys, as_array(key), normalize, bf16, key_rows)
+            run(
                 pool, groups, kernels.search, origins, query_tiles.view(element), key_rows.view(element),
                 reach, masks, usable, width, t * height * width, MAX_BLOCK, best, best_index,
             )  # fmt: skip
@@ -169,13 +169,13 @@ def softmax(scores: Tensor, temperature: float) -> Tensor:
 
 def gather(indices: Tensor, weights: Tensor, values: Sequence[Tensor]) -> Tensor:
     """Weighted sums of float32 CPU values, T maps (V, H, W): float32 (V, Q)."""
-    frames = [_array(value) for value in values]
+    frames = [as_array(value) for value in values]
     addresses = np.array([frame.ctypes.data for frame in frames], np.int64)
     channels, height, width = frames[0].shape
     queries = len(indices)
     out = np.empty((channels, queries), np.float32)
-    index, weight = indices.contiguous().numpy(), _array(weights)
+    index, weight = indices.contiguous().numpy(), as_array(weights)
     tasks = [(start, min(start + GATHER, queries)) for start in range(0, queries, GATHER)]
-    with _workers(len(tasks)) as pool:
-        _run(pool, tasks, kernels.gather, addresses, index, weight, height * width, out)
+    with workers(len(tasks)) as pool:
+        run(pool, tasks, kernels.gather, addresses, index, weight, height * width, out)
     return torch.from_numpy(out)

@@ -26,14 +26,14 @@ TILE = 4  # TILE * TILE == LANES
 Array = np.ndarray
 
 
-def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
+def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     try:
         return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # no directory where numba may keep its cache: compile in every process
         return numba.njit(nogil=True, error_model="numpy")(function)
 
 
-@_jit
+@jit
 def _load(feature: Array, top: int, bottom: int, left: int, right: int, normalize: bool, bf16: bool) -> Array:
     """A rectangle of a (C, H, W) map, cells divided by max(norm, 1e-12), 0 outside the map: bits (C, rows, columns).
 
@@ -74,7 +74,7 @@ def _load(feature: Array, top: int, bottom: int, left: int, right: int, normaliz
     return bits
 
 
-@_jit
+@jit
 def pack_keys(
     top: int, bottom: int, left: int, right: int, feature: Array, normalize: bool, bf16: bool, out: Array
 ) -> None:
@@ -87,7 +87,7 @@ def pack_keys(
                 target[x] = source[x]
 
 
-@_jit
+@jit
 def pack_queries(tiles: Array, origins: Array, feature: Array, normalize: bool, bf16: bool, out: Array) -> None:
     """``tiles``, numbers of tiles of one tile row from left to right, into ``out[tile, c, lane]``, in bits."""
     top, left, right = origins[tiles[0], 0], origins[tiles[0], 1], origins[tiles[-1], 1] + TILE
@@ -99,7 +99,7 @@ def pack_queries(tiles: Array, origins: Array, feature: Array, normalize: bool, 
                 out[tile, c, lane] = part[c, lane // TILE, x + lane % TILE]
 
 
-@_jit
+@jit
 def lane_masks(reach: Array, out: Array) -> None:
     """Which lanes of a tile may see a key cell: bits at ``out[ky - y0 + R, kx - x0 + Rx]``, uint16 (2R + 4, 2Rx + 4).
 
@@ -118,7 +118,7 @@ def lane_masks(reach: Array, out: Array) -> None:
             out[i, j] = bits
 
 
-@_jit
+@jit
 def search(
     start: int,
     stop: int,
@@ -184,7 +184,7 @@ def search(
                             insert(block, j, bits, best, best_index, tile * k * LANES, k, index)
 
 
-@_jit
+@jit
 def unpack(origins: Array, rows: Array, best: Array, best_index: Array, scores: Array, indices: Array) -> None:
     """Tiles' lanes to rows of (Q, k): ``rows[y, x]`` is the row of a query cell, -1 for a cell not wanted."""
     height, width = rows.shape
@@ -198,7 +198,7 @@ def unpack(origins: Array, rows: Array, best: Array, best_index: Array, scores: 
                     indices[rows[y, x], j] = best_index[tile, j, lane]
 
 
-@_jit
+@jit
 def softmax(scores: Array, temperature: float, out: Array) -> None:
     """Softmax of each row of falling scores / temperature; 0 for -inf, also where all of a row are."""
     for q in range(scores.shape[0]):
@@ -213,7 +213,7 @@ def softmax(scores: Array, temperature: float, out: Array) -> None:
             out[q, j] /= max(total, np.float32(1.0))
 
 
-@_jit
+@jit
 def gather(start: int, stop: int, frames: Array, indices: Array, weights: Array, cells: int, out: Array) -> None:
     """``out[v, q] = sum over j of weights[q, j] * values[indices[q, j]]`` for queries ``start..stop``.
 

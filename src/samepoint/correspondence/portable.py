@@ -19,7 +19,7 @@ TILE = 8
 CHUNK_ELEMENTS = 2**24  # scores and gathered key features held at once (64 MiB in float32)
 
 
-def _cells(feature: Tensor, normalize: bool, bf16: bool) -> Tensor:
+def flat_cells(feature: Tensor, normalize: bool, bf16: bool) -> Tensor:
     """(C, H, W) -> (H * W, C)"""
     cells = feature.flatten(1).t()
     if normalize:
@@ -61,8 +61,8 @@ def search(
     # Cells of a tile that lies over the border repeat the last row or column; nothing reads their results.
     query_y = axis(tiles // across * tile, tile).clamp(max=height - 1)  # (N, tile)
     query_x = axis(tiles % across * tile, tile).clamp(max=width - 1)
-    query_cells = _cells(query, normalize, bf16)
-    key_cells = [_cells(key, normalize, bf16) for key in keys]
+    query_cells = flat_cells(query, normalize, bf16)
+    key_cells = [flat_cells(key, normalize, bf16) for key in keys]
     frames = []  # of each key frame: the rectangle's size, its window as a table over |dy|
     for reach in reaches:
         size = (min(height, tile + 2 * (len(reach) - 1)), min(width, tile + 2 * int(reach.max())))
