@@ -72,6 +72,14 @@ def test_round_trip(tmp_path: Path, suffix: str) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".npz"])
+def test_the_largest_numbers_come_back(tmp_path: Path, suffix: str) -> None:
+    largest = np.finfo(np.float32).max
+    tracks = Tracks(np.full((1, 1, 2), largest), [[True]], [[1.0]], 25.0, (1, 1), ("far",))
+    tracks.save(tmp_path / f"far{suffix}")
+    assert (Tracks.load(tmp_path / f"far{suffix}").xy == largest).all()
+
+
 def test_csv_by_hand(tmp_path: Path) -> None:
     sample_tracks().save(tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_bytes().decode() == (

@@ -72,8 +72,11 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+_BEYOND_FLOAT32 = 2.0**128 - 2.0**103  # what lies below rounds to a finite float32
+
+
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 3.4e38
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _BEYOND_FLOAT32
 
 
 def _entry(entry: Any, index: int, frames: int) -> tuple[str, list[Any], list[bool], list[float]]:
