@@ -55,10 +55,14 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample = _projection(inputs, width, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def before_relu(self, x: Tensor) -> Tensor:
+        """The block's output without its last ReLU, which hyper-columns are made of."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(x)) + shortcut)
+        return self.bn2(self.conv2(x)) + shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.before_relu(x))
 
 
 class Bottleneck(nn.Module):
@@ -77,11 +81,15 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(outputs)
         self.downsample = _projection(inputs, outputs, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def before_relu(self, x: Tensor) -> Tensor:
+        """The block's output without its last ReLU, which hyper-columns are made of."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))
-        return F.relu(self.bn3(self.conv3(x)) + shortcut)
+        return self.bn3(self.conv3(x)) + shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.before_relu(x))
 
 
 _DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
