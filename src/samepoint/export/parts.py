@@ -1,0 +1,220 @@
+"""What can be exported of a model: its encoder, its matcher, a step of label propagation on its maps."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from ..datasets.synthetic import ClipSettings, SyntheticClips
+from ..errors import InputError
+from ..geometry import gaussian_maps
+from ..models.colour import standardise
+from ..models.features import FeatureNetwork, as_module
+from .propagation import PropagationStep
+
+Size = tuple[int, int]
+Inputs = tuple[Tensor, ...]
+Shapes = Mapping[str, Any]
+LARGEST = 1 << 15
+"""Of a picture's side, in pixels, where it is free."""
+LABELS = 5
+"""Points whose labels a step is tried with."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A module with what an exporter must know of it.
+
+    Attributes:
+        name: ``encoder``, ``matcher`` or ``propagation``.
+        module: float32, in eval mode, on the CPU; takes and gives tensors only.
+        half: makes the same in half precision, with float32 inputs and outputs.
+        inputs: names of the inputs.
+        outputs: names of the outputs.
+        example: inputs for pictures of a size (H, W), made of the rendered clip of a seed.
+        shapes: which axes of the inputs are free, for pictures of one size or of any.
+        multiple: pictures of any size have sides that are multiples of this.
+        cells: axis of the outputs along which a cell's numbers lie; None where outputs are not vectors.
+        metadata: what a user of the file must know; JSON values.
+    """
+
+    name: str
+    module: nn.Module
+    half: Callable[[], nn.Module]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    example: Callable[[Size, int], Inputs]
+    shapes: Callable[[Size | None], Shapes]
+    multiple: int
+    cells: int | None
+    metadata: dict[str, Any]
+
+
+class PropagationOptions(NamedTuple):
+    """Which step of label propagation is exported; the defaults are the published ones, but for the level."""
+
+    level: int | None = None
+    """Which of the model's maps; None for the finest of stride 4 or more, or the finest."""
+    window: float = 15.0
+    """Radius of the circular window in cells."""
+    context: int = 5
+    """Previous frames in memory beside the query frame."""
+    topk: int = 10
+    temperature: float = 0.07
+
+
+class Encoder(nn.Module):
+    """A network's maps in float32 as a plain function of its input."""
+
+    def __init__(self, network: FeatureNetwork) -> None:
+        super().__init__()
+        self.module = as_module(network)
+        self.network = network
+
+    def forward(self, pictures: Tensor) -> Inputs:
+        """Maps (B, C, h, w), float32, of normalised pictures (B, 3, H, W), float32."""
+        return tuple(level.float() for level in self.network.features(pictures))
+
+
+class HalfPrecision(nn.Module):
+    """A module in half precision between float32 inputs and outputs."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(module).half()
+
+    def forward(self, *inputs: Tensor) -> Inputs:
+        outputs = self.module(*(value.half() if value.is_floating_point() else value for value in inputs))
+        return tuple(value.float() for value in outputs)
+
+
+def encoder(network: FeatureNetwork, about: dict[str, Any]) -> Part:
+    """Normalised pictures to maps."""
+    module = Encoder(network).eval()
+    multiple = max(lattice.stride for lattice in network.lattices)
+
+    def example(size: Size, seed: int) -> Inputs:
+        return (network.preprocess(rendered(size, seed)),)
+
+    def shapes(size: Size | None) -> Shapes:
+        return {"pictures": {0: Dim("batch", min=1, max=1024), **_sides(size, multiple)}}
+
+    return Part(
+        "encoder",
+        module,
+        lambda: HalfPrecision(module),
+        ("pictures",),
+        tuple(f"map{index}" for index in range(len(network.lattices))),
+        example,
+        shapes,
+        multiple,
+        1,
+        {
+            **about,
+            "colour": colour_of(network),
+            "lattices": [{"stride": lattice.stride, "offset": lattice.offset} for lattice in network.lattices],
+            "channels": list(network.channels),
+            "multiple": multiple,
+        },
+    )
+
+
+def propagation(network: FeatureNetwork, about: dict[str, Any], options: PropagationOptions) -> Part:
+    """Labels from key frames to a frame, on one of the network's maps."""
+    level = _level(network, options.level)
+    lattice, channels = network.lattices[level], network.channels[level]
+    keys = options.context + 1
+    settings = (keys, options.window, options.topk, options.temperature)
+    module = PropagationStep(*settings).eval()
+    multiple = max(lattice.stride for lattice in network.lattices)
+
+    @torch.inference_mode()
+    def example(size: Size, seed: int) -> Inputs:
+        frames = rendered(size, seed, keys + 1)
+        maps = torch.cat([network.features(network.preprocess(frame[None]))[level] for frame in frames]).float().clone()
+        cells = (maps.shape[2], maps.shape[3])
+        generator = torch.Generator().manual_seed(seed)
+        centres = torch.rand((keys, LABELS, 2), generator=generator) * torch.tensor(cells[::-1])
+        labels = torch.stack([gaussian_maps(each, cells, 1.5) for each in centres])
+        present = torch.arange(keys) != keys - 1 if keys > 1 else torch.ones(1, dtype=torch.bool)
+        return maps[-1], maps[:-1], labels, present
+
+    def shapes(size: Size | None) -> Shapes:
+        if size is None:
+            height, width = Dim("height", min=9, max=LARGEST), Dim("width", min=9, max=LARGEST)
+            free = {1: height, 2: width}, {2: height, 3: width}
+        else:
+            free = {}, {}
+        return {
+            "query": free[0],
+            "keys": free[1],
+            "labels": {1: Dim("labels", min=1, max=1 << 20), **free[1]},
+            "present": {},
+        }
+
+    return Part(
+        "propagation",
+        module,
+        lambda: PropagationStep(*settings, dtype=torch.float16).eval(),
+        ("query", "keys", "labels", "present"),
+        ("propagated",),
+        example,
+        shapes,
+        multiple,
+        None,
+        {
+            **about,
+            "level": level,
+            "lattice": {"stride": lattice.stride, "offset": lattice.offset},
+            "channels": channels,
+            "keys": keys,
+            "window": options.window,
+            "topk": options.topk,
+            "temperature": options.temperature,
+        },
+    )
+
+
+def rendered(size: Size, seed: int, frames: int = 2) -> Tensor:
+    """Frames uint8 (T, H, W, 3) of a rendered clip, the same for the same seed."""
+    clips = SyntheticClips(ClipSettings(frames=frames, size=size, speed=(0.02, 6.0)), seed=seed)
+    return torch.from_numpy(clips.clip(0).frames)
+
+
+def colour_of(network: FeatureNetwork) -> dict[str, Any]:
+    """The input's colour space, and the mean and deviation to remove; RGB on the scale 0 to 1, Lab on its own."""
+    ends = torch.stack([torch.zeros(1, 1, 3), torch.ones(1, 1, 3)])
+    if network.colour == "rgb":
+        ends = network.preprocess((ends * 255).to(torch.uint8))
+    else:
+        ends = standardise(ends, network.colour)
+    low, high = ends[:, :, 0, 0].double()
+    deviation = 1 / (high - low)
+    return {
+        "space": network.colour,
+        "mean": [round(value, 6) for value in (-low * deviation).tolist()],
+        "deviation": [round(value, 6) for value in deviation.tolist()],
+    }
+
+
+def _sides(size: Size | None, multiple: int) -> dict[int, Any]:
+    if size is not None:
+        return {}
+    height, width = (Dim(name, min=2, max=LARGEST // multiple) for name in ("height", "width"))
+    return {2: multiple * height, 3: multiple * width}
+
+
+def _level(network: FeatureNetwork, wanted: int | None) -> int:
+    count = len(network.lattices)
+    if wanted is None:
+        coarse = [index for index, lattice in enumerate(network.lattices) if lattice.stride >= 4]
+        return coarse[-1] if coarse else count - 1
+    if not -count <= wanted < count:
+        raise InputError(f"level: {wanted} given, but the model has {count} maps")
+    return wanted % count
