@@ -135,9 +135,10 @@ class Catalogue:
         if not path.exists():
             return
         table, by = TARGETS[stage]
-        items = [entry["item"] for entry in _entries(path) if not entry.get("search")]
-        searched = {entry["item"]: entry["search"] for entry in _entries(path) if entry.get("search")}
-        if items or searched:
+        items = [entry["item"] for entry in _entries(path) if "rows" in entry]
+        searched = {entry["item"]: entry["search"] for entry in _entries(path) if "search" in entry}
+        # What is found twice is known only of a whole search: one that was cut off is done anew.
+        if searched if stage == "search" else items:
             self._write(table, _replaced(self.read(table), by, set(items), _last(path, table)), searched)
         if stage == "shots":
             self._drop_orphans()
@@ -185,7 +186,7 @@ class Journal:
         self._append({"item": item, "rows": [_plain(complete(self._table, row)) for row in rows]})
 
     def add_search(self, name: str, settings: str) -> None:
-        """The search is complete: all that it found has been added before."""
+        """The search is complete, and all that it found was added before; without this, merging drops it."""
         self._append({"item": name, "search": settings})
 
     def _append(self, entry: Mapping[str, Any]) -> None:

@@ -57,7 +57,7 @@ class Work:
     ``Work(partial, (function, ...))``. ``settings`` of the row's stage and such belong into ``arguments``.
     """
 
-    make: Callable[..., Callable[[Row], "Row | list[Row]"]]
+    make: Callable[..., Callable[[Row], Row | list[Row]]]
     arguments: tuple[Any, ...] = ()
     holds_model: bool = False
 
