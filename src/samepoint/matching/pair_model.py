@@ -1,0 +1,117 @@
+"""What carries points from one picture to another, whichever network is behind it, and which one by default."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ..errors import InputError
+from ..models.features import FeatureNetwork, as_module, load_features
+from ..models.matcher import Matcher
+from ..models.weights import TABLE
+from ..tracking.frames import FrameEncoder
+from .features import FeatureMatchSettings, PictureMap, match_maps
+from .pictures import Picture
+
+AREA = 448 * 448
+"""Pixels at which plain feature matching works; a picture's proportions stay."""
+LONGEST_SIDE = 1344
+"""Of a long narrow picture there, so that its short side keeps some cells."""
+TOLERANCE = 0.1
+"""Share of the source's longer side by which plain feature matching may miss a point on the way back."""
+
+
+class Carried(NamedTuple):
+    """Where N points lie in another picture."""
+
+    xy: NDArray[np.float32]
+    """(N, 2), pixels of that picture in its own size, within it."""
+    confidence: NDArray[np.float32]
+    """(N,) in [0, 1]; 0.5 or more: the point is there."""
+    similarity: NDArray[np.float32]
+    """(N,), how alike the two places look; comparable between targets of one model only."""
+
+
+@runtime_checkable
+class PairModel(Protocol):
+    """What :func:`samepoint.match` asks of a model: pictures are encoded once, however many they are matched with."""
+
+    def encode(self, picture: Picture) -> Any:
+        """What ``carry`` needs of a picture."""
+
+    def carry(self, source: Any, target: Any, xy: NDArray[np.float32]) -> Carried:
+        """Points (N, 2), pixels of the source in its own size, in the target."""
+
+
+Model = PairModel | nn.Module | str | Path
+
+
+def default_model() -> str:
+    """The name of the model that matches unless told otherwise: the shipped matcher, where the table has one."""
+    return next(name for name in ("samepoint-match", "samepoint-base") if name in TABLE)
+
+
+def pair_model(
+    model: Model | None = None, *, mutual: float | None = None, device: torch.device | str | None = None
+) -> PairModel:
+    """What matches pictures, from any kind of ``model`` that :func:`samepoint.match` takes.
+
+    Raises:
+        InputError: an unknown name or file, a network that gives no features, or ``mutual`` not above 0.
+    """
+    if mutual is not None and not (math.isfinite(mutual) and mutual > 0):
+        raise InputError(f"mutual: expected a share of the source's longer side above 0, got {mutual}")
+    if isinstance(model, PairModel):
+        return model
+    if isinstance(model, nn.Module):
+        network = model
+    else:
+        network = load_features(default_model() if model is None else model).network
+    if isinstance(network, Matcher):
+        return LearntMatcher(network, mutual=mutual, device=device)
+    if not all(hasattr(network, name) for name in ("features", "preprocess", "lattices")):
+        raise InputError(f"a model that matches pictures must give features, {type(network).__name__} does not")
+    return PlainMatcher(network, tolerance=mutual or TOLERANCE, device=device)  # type: ignore[arg-type]
+
+
+class PlainMatcher:
+    """The most similar place in the other picture, by the features of any network: :mod:`samepoint.matching.features`.
+
+    A confidence says how nearly the place found leads back to the point: one half at the ``tolerance``, a share of the
+    source's longer side.
+    """
+
+    def __init__(
+        self, network: FeatureNetwork, *, tolerance: float = TOLERANCE, device: torch.device | str | None = None
+    ) -> None:
+        strides = [lattice.stride for lattice in network.lattices]
+        # What a thing is shows in the coarsest map; finer ones know what it looks like in this picture.
+        self.level = strides.index(max(strides))
+        self.lattice = network.lattices[self.level]
+        self.settings = FeatureMatchSettings(size=None, level=self.level, read_out="soft", tolerance=tolerance)
+        self._features = FrameEncoder(as_module(network), None, device=device)
+
+    def encode(self, picture: Picture) -> PictureMap:
+        """Its features, the picture scaled to :data:`AREA` pixels in its own proportions."""
+        height, width = picture.size
+        scale = min(math.sqrt(AREA / (height * width)), LONGEST_SIDE / max(height, width))
+        work = tuple(max(self.lattice.stride, round(side * scale)) for side in picture.size)
+        shrinks = work[0] < picture.rgb.shape[0]
+        small = cv2.resize(picture.rgb, work[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        level = self._features(np.asarray(small, np.uint8))[self.level]
+        return PictureMap(level.permute(1, 2, 0).contiguous(), self.lattice, picture.size, (work[0], work[1]))
+
+    def carry(self, source: PictureMap, target: PictureMap, xy: NDArray[np.float32]) -> Carried:
+        found, confidence = match_maps(source, target, xy, self.settings)
+        places = torch.from_numpy(xy).to(source.cells.device), torch.from_numpy(found).to(source.cells.device)
+        ours, theirs = (
+            each.descriptors(at * each.to_work()) for each, at in zip((source, target), places, strict=True)
+        )
+        return Carried(found, confidence, (ours * theirs).sum(dim=1).cpu().numpy())

@@ -1,0 +1,144 @@
+"""``samepoint.match``: the same points in another picture, or in many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import InputError
+from ..structures import Matches, Queries
+from .pair_model import Carried, Model, PairModel, pair_model
+from .pictures import Picture, PictureSource, open_picture
+
+
+@overload
+def match(
+    source: PictureSource,
+    target: PictureSource,
+    points: ArrayLike | Queries,
+    *,
+    model: Model | None = ...,
+    mutual: float | None = ...,
+    flip_test: bool = ...,
+    device: torch.device | str | None = ...,
+) -> Matches: ...
+@overload
+def match(
+    source: PictureSource,
+    target: list[Any] | tuple[Any, ...],
+    points: ArrayLike | Queries,
+    *,
+    model: Model | None = ...,
+    mutual: float | None = ...,
+    flip_test: bool = ...,
+    device: torch.device | str | None = ...,
+) -> list[Matches]: ...
+def match(
+    source: PictureSource,
+    target: PictureSource | list[Any] | tuple[Any, ...],
+    points: ArrayLike | Queries,
+    *,
+    model: Model | None = None,
+    mutual: float | None = None,
+    flip_test: bool = False,
+    device: torch.device | str | None = None,
+) -> Matches | list[Matches]:
+    """The same points in another picture: of the same thing, of another individual, of another species.
+
+    Args:
+        source: a path, a frame of a video (``"clip.mp4@12"``), an array uint8 RGB (H, W, 3) or grey (H, W), or an image
+            of Pillow's. Files are taken as displayed: EXIF rotation applied.
+        target: the same, or a list of them: then the source is encoded once, and a list comes back.
+        points: (N, 2) x and y in pixels of the source, or ``Queries``, whose names are kept and frames are not looked
+            at.
+        model: a name of the weights table, a weight file, a network that gives features, or a :class:`PairModel`; by
+            default the shipped matcher.
+        mutual: how nearly a match must lead back to its point for a confidence of one half, as a share of the source's
+            longer side; None: as the model has learnt, 0.1 for plain features.
+        flip_test: match with the mirrored target, too, and keep the one of the two that fits better: for things that
+            look the other way there, whose left and right parts would be taken for each other.
+        device: ``"cpu"``, ``"cuda"``, ...; the model's by default.
+
+    Returns:
+        For each point where it is in the target, in pixels of that, and the probability that it is there.
+
+    Raises:
+        InputError: no point, a point outside the source, a picture that cannot be read, an unknown model.
+    """
+    several = isinstance(target, (list, tuple))
+    chosen = pair_model(model, mutual=mutual, device=device)
+    targets = target if isinstance(target, (list, tuple)) else [target]
+    found = [matches for _, matches in match_each(source, targets, points, chosen, flip_test=flip_test)]
+    return found if several else found[0]
+
+
+def match_each(
+    source: PictureSource,
+    targets: Iterable[PictureSource],
+    points: ArrayLike | Queries,
+    model: PairModel,
+    *,
+    flip_test: bool = False,
+) -> Iterator[tuple[Picture, Matches]]:
+    """What :func:`match` does, one target at a time: the picture and where the points are in it.
+
+    Targets without a name are called ``target 0``, ``target 1`` and so on. Raises what :func:`match` raises.
+    """
+    first = open_picture(source, "source")
+    asked = as_points(points, first)
+    encoded = model.encode(first)
+    for number, target in enumerate(targets):
+        picture = open_picture(target, f"target {number}")
+        carried, _ = carry_either_way(model, encoded, picture, asked.xy, flip_test)
+        yield (
+            picture,
+            Matches(
+                asked.xy,
+                carried.xy,
+                carried.confidence,
+                first.size,
+                picture.size,
+                asked.name or (),
+                first.name,
+                picture.name,
+            ),
+        )
+
+
+def as_points(points: ArrayLike | Queries, picture: Picture) -> Queries:
+    """Points of a picture, checked: at least one, all within it."""
+    queries = points if isinstance(points, Queries) else Queries.at(np.asarray(points, np.float32))
+    if not len(queries):
+        raise InputError("no point to match")
+    try:
+        queries.check(picture.size)
+    except InputError as error:
+        raise InputError(f"{picture.name}: {str(error).replace(' frame ', ' picture ', 1)}") from None
+    return queries
+
+
+def carry_either_way(
+    model: PairModel, source: Any, target: Picture, xy: NDArray[np.float32], flip_test: bool
+) -> tuple[Carried, bool]:
+    """Points (N, 2) carried to the target and, with ``flip_test``, to its mirror image; which fits better, and whether
+    it is the mirrored.
+
+    One answer for all points: a thing looks one way or the other.
+    """
+    plain = model.carry(source, model.encode(target), xy)
+    if not flip_test:
+        return plain, False
+    mirrored = model.carry(source, model.encode(target.mirrored()), xy)
+    if _fit(mirrored) <= _fit(plain):
+        return plain, False
+    back = np.stack([target.size[1] - mirrored.xy[:, 0], mirrored.xy[:, 1]], axis=1)
+    return Carried(back.astype(np.float32), mirrored.confidence, mirrored.similarity), True
+
+
+def _fit(carried: Carried) -> float:
+    """How well the points fit as a whole: alike where they lead back."""
+    return float((carried.confidence * carried.similarity).mean())
