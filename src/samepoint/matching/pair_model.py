@@ -111,7 +111,35 @@ class PlainMatcher:
     def carry(self, source: PictureMap, target: PictureMap, xy: NDArray[np.float32]) -> Carried:
         found, confidence = match_maps(source, target, xy, self.settings)
         places = torch.from_numpy(xy).to(source.cells.device), torch.from_numpy(found).to(source.cells.device)
-        ours, theirs = (
-            each.descriptors(at * each.to_work()) for each, at in zip((source, target), places, strict=True)
-        )
+        ours = source.descriptors(places[0] * source.to_work())
+        theirs = target.descriptors(places[1] * target.to_work())
         return Carried(found, confidence, (ours * theirs).sum(dim=1).cpu().numpy())
+
+
+class LearntMatcher:
+    """A :class:`samepoint.models.matcher.Matcher`, whose confidence is what it has learnt.
+
+    With ``mutual``, a match that goes astray on its way back by more than this share of the source's longer side is not
+    there, however sure the matcher is.
+    """
+
+    def __init__(
+        self, matcher: Matcher, *, mutual: float | None = None, device: torch.device | str | None = None
+    ) -> None:
+        self.matcher = (matcher if device is None else matcher.to(device)).eval()
+        self.mutual = mutual
+
+    def encode(self, picture: Picture) -> tuple[Columns, tuple[int, int]]:
+        return self.matcher.describe_picture(picture.rgb), picture.size
+
+    @torch.inference_mode()
+    def carry(
+        self, source: tuple[Columns, tuple[int, int]], target: tuple[Columns, tuple[int, int]], xy: NDArray[np.float32]
+    ) -> Carried:
+        found, evidence = self.matcher.carry(source[0], target[0], torch.from_numpy(xy), source[1], target[1])
+        confidence = self.matcher.confidence(evidence).sigmoid()
+        if self.mutual is not None:
+            missed = evidence[:, MATCH_EVIDENCE.index("missed")]
+            confidence = torch.minimum(confidence, torch.exp2(-((missed / self.mutual) ** 2)))
+        likeness = evidence[:, MATCH_EVIDENCE.index("likeness")]
+        return Carried(found.cpu().numpy(), confidence.cpu().numpy(), likeness.cpu().numpy())

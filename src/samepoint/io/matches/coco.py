@@ -1,7 +1,8 @@
 """Matches as COCO keypoints: a picture and its annotations for every target, the points one category's keypoints.
 
-v is 2 where a point was found and 0, with x and y 0, where it was not. Positions are indices of pixels, as COCO has them:
-ours minus 0.5. ``confidence``, one number a keypoint, is our own key. Written, not read: the source has no place in it.
+v is 2 where a point was found and 0, with x and y 0, where it was not. Positions are indices of pixels, as COCO has
+them: ours minus 0.5. ``confidence``, one number a keypoint, is our own key. Written, not read: the source has no place
+in it.
 """
 
 from __future__ import annotations
@@ -47,12 +48,13 @@ def save(pairs: Sequence[Matches], file: IO[bytes], template: Template | None = 
     names = [PurePath(matches.target).name for matches in pairs]
     if len(set(names)) < len(names):
         names = [matches.target for matches in pairs]
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, (name, matches) in enumerate(zip(names, pairs, strict=True), 1):
         height, width = matches.target_size
         images.append({"id": number, "file_name": name, "width": width, "height": height})
         for individual in sorted({i for i, _ in template.part}):
-            entry = {"id": len(annotations) + 1, "image_id": number, "category_id": 1, "iscrowd": 0}
+            entry: dict[str, Any] = {"id": len(annotations) + 1, "image_id": number, "category_id": 1, "iscrowd": 0}
             entry |= {"individual": template.individuals[individual]} if template.individuals[individual] else {}
             annotations.append(entry | _points(matches, template, individual))
     category = {
@@ -85,7 +87,7 @@ def _points(matches: Matches, template: Template, individual: int) -> dict[str, 
             x, y = matches.target_xy[point]
             values[3 * k : 3 * k + 3] = [float(shortest(x, OFFSET)), float(shortest(y, OFFSET)), 2]
             known.append(matches.target_xy[point].astype(float))
-    entry = {"keypoints": values, "num_keypoints": len(known), "confidence": confidence}
+    entry: dict[str, Any] = {"keypoints": values, "num_keypoints": len(known), "confidence": confidence}
     if not known:
         return entry | {"bbox": [0, 0, 0, 0], "area": 0}
     low, high = np.min(known, axis=0), np.max(known, axis=0)

@@ -34,11 +34,9 @@ def save(pairs: Sequence[Matches], file: IO[bytes]) -> None:
         target = np.where(np.isnan(matches.target_xy), "", matches.target_xy.astype(str)).tolist()
         confidence = matches.confidence.astype(str).tolist()
         found = matches.found.astype(int).tolist()
-        rows += [
-            (matches.target, point, name, *source[point], *target[point], found[point], confidence[point])
-            + matches.target_size
-            for point, name in enumerate(matches.names)
-        ]
+        for point, name in enumerate(matches.names):
+            row = (matches.target, point, name, *source[point], *target[point], found[point], confidence[point])
+            rows.append((*row, *matches.target_size))
     write_rows(file, rows, Dialect())
 
 
