@@ -9,6 +9,7 @@ motion, a repeated frame too, is all outliers and ends the shot; whatever moves 
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ..errors import InputError, MissingExtraError
-from ..io.atomic import atomic_write
 from .label_file import Labels, read_labels
 
 LOST = -99
@@ -111,12 +111,25 @@ def propagate_maps(maps: Iterable[Tensor], settings: LegacySettings) -> Iterator
         before = after
 
 
-def write_map(folder: Path, index: int, labels: np.ndarray) -> int:
-    """``<index>_pred.npy`` in the folder, whole or not at all. Returns its size in bytes."""
-    path = folder / f"{index}_pred.npy"
-    with atomic_write(path) as file:
-        np.save(file, labels.astype(np.int64))
-    return path.stat().st_size
+def write_maps(folder: str | Path, maps: Iterable[np.ndarray]) -> int:
+    """``0_pred.npy``, ``1_pred.npy`` and so on, all of them or none: the folder takes its name once it is complete.
+
+    A folder of that name, of an earlier run, is replaced. Returns the bytes of the files.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.part") as temporary:
+        part = Path(temporary) / "maps"
+        part.mkdir()
+        for index, labels in enumerate(maps):
+            path = part / f"{index}_pred.npy"
+            np.save(path, labels.astype(np.int64))
+            written += path.stat().st_size
+        if folder.exists():
+            folder.rename(Path(temporary) / "old")
+        part.rename(folder)
+    return written
 
 
 def list_maps(folder: str | Path) -> list[Path]:
@@ -200,22 +213,7 @@ def write_published(labels: Labels, folder: str | Path, grid: int = 256) -> int:
     Returns:
         Bytes written.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    scale = np.array([grid / labels.size[1], grid / labels.size[0]])
-    rows = np.flatnonzero(labels.alive[:, 0]) if labels.frames else np.zeros(0, np.int64)
-    seeds = _cells(labels.xy[rows, 0], scale, grid)
-    written = write_map(folder, 0, np.arange(grid * grid, dtype=np.int64).reshape(grid, grid))
-    for t in range(1, labels.frames):
-        held = labels.alive[rows, t]
-        if not held.any():
-            break
-        confidence = labels.confidence[rows[held], t]
-        order = np.argsort(confidence, kind="stable")  # the surest is written last
-        flat = np.full(grid * grid, LOST, np.int64)
-        flat[_cells(labels.xy[rows[held], t], scale, grid)[order]] = seeds[held][order]
-        written += write_map(folder, t, flat.reshape(grid, grid))
-    return written
+    return write_maps(folder, _exported(labels, grid))
 
 
 def open_labels(path: str | Path, row: dict[str, Any]) -> Labels:
@@ -234,6 +232,21 @@ def seed_cells(seeds: int, grid: tuple[int, int]) -> np.ndarray:
     step = (np.arange(seeds) + 0.5) / seeds
     rows, columns = (step * grid[0]).astype(np.int64), (step * grid[1]).astype(np.int64)
     return (rows[:, None] * grid[1] + columns[None]).ravel()
+
+
+def _exported(labels: Labels, grid: int) -> Iterator[np.ndarray]:
+    scale = np.array([grid / labels.size[1], grid / labels.size[0]])
+    rows = np.flatnonzero(labels.alive[:, 0]) if labels.frames else np.zeros(0, np.int64)
+    seeds = _cells(labels.xy[rows, 0], scale, grid)
+    yield np.arange(grid * grid, dtype=np.int64).reshape(grid, grid)
+    for t in range(1, labels.frames):
+        held = labels.alive[rows, t]
+        if not held.any():
+            return
+        order = np.argsort(labels.confidence[rows[held], t], kind="stable")  # the surest is written last
+        flat = np.full(grid * grid, LOST, np.int64)
+        flat[_cells(labels.xy[rows[held], t], scale, grid)[order]] = seeds[held][order]
+        yield flat.reshape(grid, grid)
 
 
 def _places(labels: np.ndarray) -> np.ndarray:

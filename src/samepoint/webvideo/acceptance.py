@@ -1,0 +1,82 @@
+"""Which of the followed places are labels: all that the checks leave, from a seed on until the first that fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from .motion_rule import MotionSettings, consistent
+
+
+class AcceptSettings(BaseModel):
+    """What a label must pass in every frame to stay alive. Cells are those of the map that is matched on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    confidence: float = Field(0.5, ge=0, le=1)  # of the method
+    cycle: float = Field(2.0, gt=0)  # cells between where a label was and where its match leads back to
+    similarity: float = Field(0.3, ge=-1, le=1)  # cosine of a label's features in this frame and the one before
+    motion: MotionSettings | None = MotionSettings()  # null: any motion
+    survival: int = Field(2, ge=0)  # a label lost in fewer frames than these was never good: its seed alone is kept
+    returns: bool = False  # whether a lost label may be found again
+
+
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """What N seeds were followed to through T frames; all in pixels of the video, NaN before a seed and after its end.
+
+    Attributes:
+        xy: float32 (N, T, 2).
+        confidence: float32 (N, T) of the method.
+        cycle: float32 (N, T), distance between where a seed was a frame before and where its match leads back to; 0 in
+            its first frame.
+        similarity: float32 (N, T), cosine with the frame before; 1 in its first frame.
+        cell: pixels (x, y) of a cell of the map that is matched on.
+    """
+
+    xy: np.ndarray
+    confidence: np.ndarray
+    cycle: np.ndarray
+    similarity: np.ndarray
+    cell: float
+
+
+def accepted(followed: Followed, size: tuple[int, int], settings: AcceptSettings) -> np.ndarray:
+    """Where the labels are alive, bool (N, T); always in the frame where they begin."""
+    passes = _passes(followed, size, settings)
+    count, frames = passes.shape
+    started = np.isfinite(followed.xy[..., 0]).argmax(1)
+    alive = np.zeros((count, frames), bool)
+    lost = np.zeros(count, bool)
+    for t in range(frames):
+        fresh = started == t
+        now = (passes[:, t] & ~lost & (started < t)) | fresh
+        if settings.motion is not None and t:
+            rows = np.flatnonzero(now & ~fresh & (alive[:, t - 1] | settings.returns))
+            before, after = followed.xy[rows, t - 1], followed.xy[rows, t]
+            now[rows[~consistent(before, after, settings.motion, followed.cell)]] = False
+        alive[:, t] = now
+        if not settings.returns:
+            lost |= ~now & (started < t)
+    return _long_enough(alive, started, settings)
+
+
+def _passes(followed: Followed, size: tuple[int, int], settings: AcceptSettings) -> np.ndarray:
+    """Where each label, taken by itself, passes, bool (N, T)."""
+    with np.errstate(invalid="ignore"):
+        inside = (followed.xy >= 0).all(2) & (followed.xy < (size[1], size[0])).all(2)
+        sure = followed.confidence >= settings.confidence
+        closed = followed.cycle <= settings.cycle * followed.cell
+        passes: np.ndarray = inside & sure & closed & (followed.similarity >= settings.similarity)
+    return passes
+
+
+def _long_enough(alive: np.ndarray, started: np.ndarray, settings: AcceptSettings) -> np.ndarray:
+    """``alive`` without the lives that end too soon; one that the shot's end cuts short stays."""
+    time = np.arange(alive.shape[1])
+    soon = (time >= started[:, None]) & (time < started[:, None] + settings.survival)
+    early = (soon & ~alive).any(1)
+    kept: np.ndarray = alive & ~(early[:, None] & (time != started[:, None]))
+    return kept
