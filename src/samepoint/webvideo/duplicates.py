@@ -1,13 +1,127 @@
-"""The same video found twice: by id, and by a perceptual hash of its thumbnail or frames."""
+"""The same video found twice: by id, and by a perceptual hash of its thumbnail or frames.
+
+A hash is 256 bits of which way the brightness goes from each of 16 x 16 places to the next (difference hash): it stays
+when a picture is scaled, compressed again, or made brighter. ``t`` marks a thumbnail's, ``f`` those of three frames;
+only hashes of one kind can be compared.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+
+from ..errors import InputError
+from ..structures import Video
+from .rows import Row
+
+_SIDE = 16
+_BITS = _SIDE * _SIDE
+_FLAT = 4.0
+"""Grey values by which a picture must vary to be told by its hash; black frames are all alike."""
+_PLACES = (0.15, 0.5, 0.85)
+"""Of the frames that stand for a video, shares of its length."""
 
 
 class DuplicateSettings(BaseModel):
+    """When two candidates are one."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     perceptual: bool = True  # compare thumbnails and frames too, not only ids
-    distance: int = Field(10, ge=0, le=64)  # bits of 256 by which pictures of the same may differ
-    seconds: float = Field(2.0, ge=0)  # by which their durations may differ
+    distance: int = Field(10, ge=0, le=64)  # bits of a picture's 256 that may differ
+    seconds: float = Field(2.0, ge=0)  # by which durations may differ
+
+
+def hash_picture(rgb: NDArray[np.uint8]) -> str | None:
+    """256 bits as 64 hexadecimal digits of a picture uint8 RGB (H, W, 3); None where it is all of one grey."""
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    if float(grey.std()) < _FLAT:
+        return None
+    small = cv2.resize(grey, (_SIDE + 1, _SIDE), interpolation=cv2.INTER_AREA).astype(np.int16)
+    return np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex()
+
+
+def hash_thumbnail(rgb: NDArray[np.uint8]) -> str | None:
+    """The hash of a candidate's thumbnail."""
+    found = hash_picture(rgb)
+    return f"t{found}" if found else None
+
+
+def hash_video(path: Path) -> str | None:
+    """The hash of three frames of a file; None where one of them is flat or cannot be read."""
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of damage, which the row states
+            video = Video(path)
+            found = [hash_picture(video[int(share * (len(video) - 1))]) for share in _PLACES]
+    except InputError:
+        return None
+    return "f" + "".join(one for one in found if one) if all(found) else None
+
+
+def merge(rows: Iterable[Row], settings: DuplicateSettings) -> list[Row]:
+    """Each video once, in the order they came; the classes of the others are in the first one's ``also_in``.
+
+    Rows of failed searches (without a video) pass. Two hashes within the distance agree in one of its (distance + 1)
+    stretches of bits at least, so only rows that share one are compared: ten thousand take a second, not an hour.
+    """
+    kept: dict[str, Row] = {}
+    buckets: defaultdict[tuple[str, int, int], list[str]] = defaultdict(list)
+    for row in rows:
+        name = str(row["video"])
+        if name in kept:
+            _note(kept[name], row)
+            continue
+        stretches = list(_stretches(row.get("phash"), settings.distance)) if settings.perceptual else []
+        near = {other for stretch in stretches for other in buckets.get(stretch, ())}
+        same = [other for other in kept if other in near and _same(kept[other], row, settings)] if near else []
+        if same:
+            _note(kept[same[0]], row)
+            continue
+        kept[name] = dict(row)
+        for stretch in stretches:
+            buckets[stretch].append(name)
+    return list(kept.values())
+
+
+def _note(first: Row, second: Row) -> None:
+    classes = {*(first.get("also_in") or ()), *(second.get("also_in") or ()), second["class"]} - {first["class"]}
+    first["also_in"] = sorted(classes)
+
+
+def _stretches(phash: str | None, distance: int) -> Iterable[tuple[str, int, int]]:
+    """Pieces of a hash of which two hashes within ``distance`` bits a picture have one in common."""
+    if not phash:
+        return
+    bits = int(phash[1:65], 16)  # of the first picture
+    edges = [index * _BITS // (distance + 1) for index in range(distance + 2)]
+    for index in range(distance + 1):
+        low, high = edges[index], edges[index + 1]
+        yield phash[0], index, (bits >> low) & ((1 << (high - low)) - 1)
+
+
+def distance(first: str, second: str) -> int | None:
+    """Bits by which two hashes differ, the most of any of their pictures; None where they are of different kinds."""
+    if first[0] != second[0] or len(first) != len(second):
+        return None
+    pictures = range(1, len(first), _BITS // 4)
+    step = _BITS // 4
+    return max((int(first[at : at + step], 16) ^ int(second[at : at + step], 16)).bit_count() for at in pictures)
+
+
+def _same(first: Row, second: Row, settings: DuplicateSettings) -> bool:
+    apart = distance(str(first["phash"]), str(second["phash"]))
+    if apart is None or apart > settings.distance:
+        return False
+    durations = first.get("duration"), second.get("duration")
+    if durations[0] is None or durations[1] is None:
+        return True
+    return abs(durations[0] - durations[1]) <= settings.seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,4 +21,5 @@ class NetworkSettings(BaseModel):
     cookies: Path | None = None  # a cookies.txt in Netscape's format; read, never written
     proxy: str | None = None  # http://host:port; the environment's proxies are not used
     allow_internal: bool = False  # addresses of this machine and of private networks too
+    javascript: Literal["deno", "node", "bun", "quickjs"] | None = None  # a program that yt-dlp may run, for YouTube
     extractors: tuple[str, ...] = ("default",)  # of yt-dlp, by their names or patterns of names
