@@ -235,7 +235,7 @@ class Matcher(nn.Module):
         flow = soft_argmax(refined, source.grid, target.grid, c.temperature, c.kernel)
         return MatcherOutput(flow, refined, levels, source.grid, target.grid, c.temperature, c.kernel)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def match(
         self,
         source_rgb: NDArray[np.uint8],
@@ -269,7 +269,7 @@ class Matcher(nn.Module):
         xy, evidence = self.carry(source, target, torch.from_numpy(asked), *sizes)
         return xy.cpu().numpy(), self.confidence(evidence).sigmoid().cpu().numpy()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def describe_picture(self, rgb: NDArray[np.uint8], grid: int | None = None) -> Columns:
         """Hyper-columns of a picture uint8 RGB (H, W, 3), at its working size. Raises InputError for anything else."""
         if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
@@ -281,7 +281,7 @@ class Matcher(nn.Module):
         pixels = torch.from_numpy(np.require(rgb, requirements=["C", "W"]))[None]
         return self.describe(self.preprocess(pixels.to(self.confidence.weight.device)), grid)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def carry(
         self, source: Columns, target: Columns, points: Tensor, source_size: Size, target_size: Size
     ) -> tuple[Tensor, Tensor]:
