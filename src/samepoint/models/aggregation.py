@@ -56,27 +56,31 @@ class _Perceptron(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention over the cells of a level, then over the levels of a cell; pre-norm."""
+    """Attention over the cells of a level, then over the levels of a cell; pre-norm.
+
+    The names are the published ones: a normalisation has the number of the perceptron that it stands before, not its
+    place in the order.
+    """
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.cells = _Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp1 = _Perceptron(width, hidden)
-        self.norm3 = nn.LayerNorm(width, eps=1e-6)
-        self.levels = _Attention(width, heads)
+        self.attn = _Attention(width, heads)
         self.norm4 = nn.LayerNorm(width, eps=1e-6)
         self.mlp2 = _Perceptron(width, hidden)
+        self.norm3 = nn.LayerNorm(width, eps=1e-6)
+        self.attn_multiscale = _Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = _Perceptron(width, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, levels, tokens, width = x.shape
         x = x.flatten(0, 1)  # (B L, N, E)
-        x = x + self.cells(self.norm1(x))
-        x = x + self.mlp1(self.norm2(x))
-        x = x.reshape(batch, levels, tokens, width).transpose(1, 2).flatten(0, 1)  # (B N, L, E)
-        x = x + self.levels(self.norm3(x))
+        x = x + self.attn(self.norm1(x))
         x = x + self.mlp2(self.norm4(x))
+        x = x.reshape(batch, levels, tokens, width).transpose(1, 2).flatten(0, 1)  # (B N, L, E)
+        x = x + self.attn_multiscale(self.norm3(x))
+        x = x + self.mlp(self.norm2(x))
         return x.reshape(batch, tokens, levels, width).transpose(1, 2)
 
 

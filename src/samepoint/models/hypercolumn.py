@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Annotated, Any, Literal
 
 import torch
@@ -97,7 +98,7 @@ class Hypercolumn(nn.Module):
         self.config, self.frozen, self.external = config, frozen or external, external
         self._outside: list[nn.Module] = []
         self._check_levels()
-        with torch.device("meta" if external else "cpu"):
+        with torch.device("meta") if external else nullcontext():
             built = build_backbone(config)
         self.lattices, self.channels = _lattices(config, built)
         self.colour: ColourSpace = built.colour
