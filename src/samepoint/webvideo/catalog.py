@@ -284,7 +284,7 @@ def _finite(value: Any) -> Any:
 
 def same(first: Catalogue, second: Catalogue) -> list[str]:
     """Tables that differ between two catalogues in more than the volatile columns."""
-    differing = []
+    differing: list[str] = []
     for table in TABLES:
         columns = [column.name for column in COLUMNS[table] if column.name not in VOLATILE[table]]
         if not first.read(table, columns).equals(second.read(table, columns)):

@@ -13,7 +13,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -39,6 +39,7 @@ class EngineSettings(BaseModel):
     kind: Literal["local", "ray"] = "local"
     workers: int | None = Field(None, ge=0)  # processes; the machine's or cluster's cores without; 0: this process
     threads: int | None = Field(None, ge=1)  # of each worker; as many as there are cores for it without
+    device: str | None = None  # of models: cpu, cuda, cuda:1 ...; the CPU without
     retries: int = Field(1, ge=0)  # of a row whose worker died
     address: str | None = None  # of a Ray cluster; Ray on this machine without
     batch: int = Field(8, ge=1)  # rows handed over together, Ray only
@@ -80,7 +81,7 @@ class Fatal(NamedTuple):
         return OSError(self.message) if self.machine else InputError(self.message)
 
 
-def run(work: Work, rows: Iterable[Row], settings: EngineSettings) -> Iterator[Outcome]:
+def run(work: Work, rows: Iterable[Row], settings: EngineSettings) -> Generator[Outcome, None, None]:
     """The outcome of each row, in the order in which they are done.
 
     Closing the iterator, or an error in its consumer (Ctrl-C), ends the workers at once; rows that were in their
@@ -108,7 +109,7 @@ def guarded(function: Callable[[Row], Row | list[Row]], row: Row) -> Outcome | F
         return Fatal(str(error))
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _HOPELESS:
-            return Fatal(error.strerror, machine=True)
+            return Fatal(error.strerror or explain(error), machine=True)
         return Outcome(row, [], explain(error))
     return Outcome(row, result if isinstance(result, list) else [result])
 
@@ -148,7 +149,7 @@ def _run_local(work: Work, rows: Iterable[Row], settings: EngineSettings) -> Ite
     count = settings.processes()
     resource_tracker.ensure_running()  # started with the first worker otherwise, it lets signals through to it again
     threads = settings.threads or max(1, (os.cpu_count() or 1) // count)
-    workers = [_Worker(work, threads, settings.retries) for _ in range(count)]
+    workers = [Worker(work, threads, settings.retries) for _ in range(count)]
     hands = [threading.Thread(target=shared.serve, args=(worker,), daemon=True) for worker in workers]
     with ExitStack() as stack:
         for worker in workers:
@@ -183,7 +184,7 @@ class _Shared:
     def stop(self) -> None:
         self.stopped = True
 
-    def serve(self, worker: _Worker) -> None:
+    def serve(self, worker: Worker) -> None:
         # What this thread starts never sees Ctrl-C, which reaches the whole group: the first process ends the others.
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -196,7 +197,7 @@ class _Shared:
             self.results.put(None)
 
 
-class _Worker:
+class Worker:
     """A pool of one process, so that when it breaks the row that broke it is known.
 
     The process ends with the pipe of which it holds the other end: when this one closes it, or dies.
@@ -246,8 +247,8 @@ class _Closed(Exception):
     """The run has ended."""
 
 
+_work: Work | None = None  # of a worker process, and the function that it was set up to at its first row
 _function: Callable[[Row], Row | list[Row]] | Fatal | None = None
-_work: Work | None = None
 
 
 def _become_worker(work: Work, threads: int, leash: Connection) -> None:
@@ -260,9 +261,9 @@ def _become_worker(work: Work, threads: int, leash: Connection) -> None:
 
 def _work_on(row: Row) -> Outcome | Fatal:
     global _function
-    if _function is None and _work is not None:
-        _function = set_up(_work)
-    return _function if isinstance(_function, Fatal) or _function is None else guarded(_function, row)
+    if _function is None:
+        _function = set_up(_work) if _work is not None else Fatal("not a worker process", machine=True)
+    return _function if isinstance(_function, Fatal) else guarded(_function, row)
 
 
 def _end_with(leash: Connection) -> None:

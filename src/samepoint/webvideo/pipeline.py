@@ -9,17 +9,18 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from . import engine
 from .catalog import STAGES, TARGETS, Catalogue, Stage
-from .config import WebConfig, write_config
 from .engine import Outcome, Work
 from .rows import TABLES, Row, Table, complete
 
+if TYPE_CHECKING:  # it imports PyTorch, for which workers that download have no use
+    from .config import WebConfig
+
 Progress = Callable[[Stage, int, "int | None"], None]
-_ASKED = "query-"  # ids of searches that failed, in the table of videos
 _TAKEN_FROM: dict[Stage, Table] = {"download": "videos", "shots": "videos", "label": "shots"}
 
 
@@ -64,6 +65,8 @@ def run(
         OSError: the machine's fault (a full disk). What was done by then is kept.
         KeyboardInterrupt: Ctrl-C; what was done by then is kept.
     """
+    from .config import write_config
+
     asked = set(stages)
     tell = progress or (lambda stage, done, total: None)
     catalogue = Catalogue(config.output)
@@ -94,18 +97,16 @@ def _search(stage: Stage, config: WebConfig, catalogue: Catalogue, retry: bool, 
 
     began = time.monotonic()
     digest = config.digest("search", _listing(config))
-    known = set(catalogue.read("videos", ["video"])[0].to_pylist())
-    failed_before = {video for video in known if video.startswith(_ASKED)}
+    videos = catalogue.read("videos", ["video", "status", "settings"]).to_pylist()
+    failed_before = {row["video"] for row in videos if row["status"] == "failed" and _by_search(row)}
     if catalogue.searched().get(stage) == digest and not (retry and failed_before):
         return Summary(stage, 0, 0, time.monotonic() - began)
-    known -= failed_before
+    known = {row["video"] for row in videos} - failed_before
     found = failed = 0
     with catalogue.journal(stage) as journal:
         for video in failed_before:
             journal.add(video, [])
         for row in candidates(config.search, known):
-            if row["video"] in known:
-                continue
             journal.add(row["video"], [{**row, "settings": digest}])
             found += 1
             failed += row["status"] == "failed"
@@ -149,14 +150,16 @@ def _downloads(config: WebConfig, catalogue: Catalogue, retry: bool) -> dict[str
     digest = config.digest("download")
     wanted = {}
     for video in videos:
-        status, settings = video["status"], video["settings"] or ""
-        if settings.startswith("search-"):
-            due = status == "found"
-        else:
-            due = settings != digest or (retry and status == "failed")
-        if due:
+        status = video["status"]
+        stale = video["settings"] != digest or (retry and status == "failed")
+        if status == "found" if _by_search(video) else stale:
             wanted[video["video"]] = digest
     return wanted
+
+
+def _by_search(video: Row) -> bool:
+    """Whether searching had the last word, not downloading."""
+    return (video["settings"] or "").startswith("search-")
 
 
 def _shots(config: WebConfig, catalogue: Catalogue, retry: bool) -> dict[str, str]:
@@ -196,7 +199,7 @@ def work_of(stage: Stage, config: WebConfig) -> Work:
         return Work(_make_fetch, (config.download, config.output))
     if stage == "shots":
         return Work(_make_cut, (config.shots, config.output))
-    return Work(_make_labeller, (config.labels, config.output), holds_model=True)
+    return Work(_make_labeller, (config.labels, config.engine.device, config.output), holds_model=True)
 
 
 def finished(stage: Stage, outcome: Outcome, digest: str) -> list[Row]:
@@ -238,8 +241,8 @@ def _make_cut(settings: Any, folder: Path) -> Callable[[Row], list[Row]]:
     return lambda row: cut(row, settings, folder)
 
 
-def _make_labeller(settings: Any, folder: Path) -> Callable[[Row], Row]:
+def _make_labeller(settings: Any, device: str | None, folder: Path) -> Callable[[Row], Row]:
     from .labels import Labeller
 
-    labeller = Labeller(settings)
+    labeller = Labeller(settings, device)
     return lambda row: labeller(row, folder)
