@@ -163,7 +163,8 @@ class Hypercolumn(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> Hypercolumn:
         outside, self._outside = self._outside, []
         try:
-            copied = copy.copy(self)
+            copied = self.__class__.__new__(self.__class__)
+            memo[id(self)] = copied
             copied.__dict__ = copy.deepcopy(self.__dict__, memo)
         finally:
             self._outside = outside

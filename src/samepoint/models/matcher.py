@@ -56,7 +56,8 @@ class MatcherConfig(BaseModel):
             picture to a square, as published.
         aggregation: the transformer.
         temperature: of the soft-argmax.
-        kernel: deviation in cells of its Gaussian; None: none, as published.
+        kernel: deviation in cells of its Gaussian; None: none, as published. There is none in training mode, where it
+            would hide from a wrong match what it should have been.
         geometry: ``"exact"``, or ``"legacy"``: levels resized with aligned corners.
     """
 
@@ -231,9 +232,9 @@ class Matcher(nn.Module):
             share = 1 / len(source.matching)
             for a, b in zip(source.matching, target.matching, strict=True):
                 refined = _add_mutual(refined, a, b, share)
-        c = self.config
-        flow = soft_argmax(refined, source.grid, target.grid, c.temperature, c.kernel)
-        return MatcherOutput(flow, refined, levels, source.grid, target.grid, c.temperature, c.kernel)
+        temperature, kernel = self.config.temperature, None if self.training else self.config.kernel
+        flow = soft_argmax(refined, source.grid, target.grid, temperature, kernel)
+        return MatcherOutput(flow, refined, levels, source.grid, target.grid, temperature, kernel)
 
     @torch.no_grad()
     def match(
@@ -277,7 +278,10 @@ class Matcher(nn.Module):
         height, width = self.working_size((rgb.shape[0], rgb.shape[1]))
         if (height, width) != rgb.shape[:2]:
             smaller = height < rgb.shape[0]
-            rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+            rgb = np.asarray(
+                cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR),
+                np.uint8,
+            )
         pixels = torch.from_numpy(np.require(rgb, requirements=["C", "W"]))[None]
         return self.describe(self.preprocess(pixels.to(self.confidence.weight.device)), grid)
 
@@ -291,7 +295,6 @@ class Matcher(nn.Module):
             Raster pixels (N, 2) of a target of ``target_size``, within it, and evidence (N, 5) for
             :class:`MatchConfidence`.
         """
-        c = self.config
         # The flow lies on the grid of the picture that has the points: it plays the target's part.
         output = self.relate(target, source)
         points = points.to(output.refined)
@@ -317,7 +320,7 @@ class Matcher(nn.Module):
             part = slice(start, start + step)
             rows = output.refined[0][:, index[part]]  # (M, n, 4)
             row = (rows * weight[part]).sum(dim=2)
-            weights = softened(row[None], target.grid, c.temperature, None)[0]
+            weights = softened(row[None], target.grid, output.temperature, None)[0]
             evidence.append(match_evidence(weights, row, target.grid, cells[part], missed[part], likeness[part]))
         return found, torch.cat(evidence)
 
