@@ -14,6 +14,7 @@ from samepoint.io.atomic import atomic_write
 from samepoint.structures import Queries
 
 _PLAIN, _NAMED = ["frame", "x", "y"], ["frame", "x", "y", "name"]
+_STILL = (["x", "y"], ["x", "y", "name"])
 
 
 def save_queries(queries: Queries, path: Path) -> None:
@@ -27,8 +28,13 @@ def save_queries(queries: Queries, path: Path) -> None:
             writer.writerow(row if queries.name is None else [*row, queries.name[index]])
 
 
-def load_queries(path: Path) -> Queries:
-    """Raises InputError, naming file and line, where the content is another."""
+def load_queries(path: Path, still: bool = False) -> Queries:
+    """``still``: the points of a picture; the column ``frame`` may be absent, as may be the name.
+
+    Raises InputError, naming file and line, where the content is another.
+    """
+    known = (_PLAIN, _NAMED, *(_STILL if still else ()))
+    header = " or ".join(",".join(columns) for columns in known)
     frames: list[int] = []
     places: list[tuple[float, float]] = []
     names: list[str] = []
@@ -38,19 +44,22 @@ def load_queries(path: Path) -> Queries:
             reader = csv.reader(file, strict=True, skipinitialspace=True)
             for row in reader:
                 cells = [cell.strip() for cell in row]
-                if not any(cells) or ((columns is None or len(cells) < 3) and cells[0].startswith("#")):
+                if not any(cells) or (
+                    (columns is None or len(cells) < min(3, len(columns))) and cells[0].startswith("#")
+                ):
                     continue
                 where = f"{path}, line {reader.line_num}"
                 if columns is None:
                     columns = [cell.lower() for cell in cells]
-                    if columns not in (_PLAIN, _NAMED):
-                        raise InputError(f"{where}: expected the header frame,x,y or frame,x,y,name, got {row}")
+                    if columns not in known:
+                        raise InputError(f"{where}: expected the header {header}, got {row}")
                     continue
                 if len(cells) != len(columns):
                     raise InputError(f"{where}: {len(cells)} cells; expected {','.join(columns)}")
-                frames.append(_frame(cells[0], where))
-                places.append((_number(cells[1], f"{where}: x"), _number(cells[2], f"{where}: y")))
-                names.append(row[3] if len(row) > 3 else "")
+                at = columns.index("x")
+                frames.append(_frame(cells[0], where) if at else 0)
+                places.append((_number(cells[at], f"{where}: x"), _number(cells[at + 1], f"{where}: y")))
+                names.append(row[at + 2] if len(row) > at + 2 else "")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -60,9 +69,9 @@ def load_queries(path: Path) -> Queries:
     except csv.Error as error:
         raise InputError(f"{path}: not CSV ({error})") from None
     if columns is None:
-        raise InputError(f"{path}: empty; expected the header frame,x,y or frame,x,y,name")
+        raise InputError(f"{path}: empty; expected the header {header}")
     try:
-        return Queries(np.array(frames, np.int64), np.array(places), tuple(names) if len(columns) == 4 else None)
+        return Queries(np.array(frames, np.int64), np.array(places), tuple(names) if "name" in columns else None)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

@@ -7,21 +7,24 @@ from samepoint.matching.features import (
     match_features,
     match_maps,
 )
-from samepoint.matching.pair_model import Carried, PairModel, PlainMatcher, default_model, pair_model
+from samepoint.matching.pair_model import Carried, LearntMatcher, PairModel, PlainMatcher, default_model, pair_model
 from samepoint.matching.pictures import Picture, PictureSource, open_picture
-from samepoint.matching.points import match, match_each
-from samepoint.matching.regions import CarriedRegions, carry_masks, carry_masks_each
+from samepoint.matching.points import as_points, match, match_each
+from samepoint.matching.regions import CarriedRegions, as_regions, carry_masks, carry_masks_each, places_inside
 
 __all__ = [
     "Carried",
     "CarriedRegions",
     "FeatureMatchSettings",
+    "LearntMatcher",
     "PairModel",
     "Picture",
     "PictureEncoder",
     "PictureMap",
     "PictureSource",
     "PlainMatcher",
+    "as_points",
+    "as_regions",
     "carry_masks",
     "carry_masks_each",
     "default_model",
@@ -31,4 +34,5 @@ __all__ = [
     "match_maps",
     "open_picture",
     "pair_model",
+    "places_inside",
 ]

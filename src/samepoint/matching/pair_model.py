@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..errors import InputError
-from ..models.features import FeatureNetwork, as_module, load_features
-from ..models.matcher import Matcher
+from ..models.features import FeatureNetwork, as_module, load_network
+from ..models.match_confidence import MATCH_EVIDENCE
+from ..models.matcher import Columns, Matcher
 from ..models.weights import TABLE
 from ..tracking.frames import FrameEncoder
 from .features import FeatureMatchSettings, PictureMap, match_maps
@@ -73,7 +74,7 @@ def pair_model(
     if isinstance(model, nn.Module):
         network = model
     else:
-        network = load_features(default_model() if model is None else model).network
+        network = load_network(default_model() if model is None else model).network
     if isinstance(network, Matcher):
         return LearntMatcher(network, mutual=mutual, device=device)
     if not all(hasattr(network, name) for name in ("features", "preprocess", "lattices")):
@@ -110,7 +111,7 @@ class PlainMatcher:
 
     def carry(self, source: PictureMap, target: PictureMap, xy: NDArray[np.float32]) -> Carried:
         found, confidence = match_maps(source, target, xy, self.settings)
-        places = torch.from_numpy(xy).to(source.cells.device), torch.from_numpy(found).to(source.cells.device)
+        places = torch.tensor(xy).to(source.cells.device), torch.from_numpy(found).to(source.cells.device)
         ours = source.descriptors(places[0] * source.to_work())
         theirs = target.descriptors(places[1] * target.to_work())
         return Carried(found, confidence, (ours * theirs).sum(dim=1).cpu().numpy())
@@ -136,7 +137,7 @@ class LearntMatcher:
     def carry(
         self, source: tuple[Columns, tuple[int, int]], target: tuple[Columns, tuple[int, int]], xy: NDArray[np.float32]
     ) -> Carried:
-        found, evidence = self.matcher.carry(source[0], target[0], torch.from_numpy(xy), source[1], target[1])
+        found, evidence = self.matcher.carry(source[0], target[0], torch.tensor(xy), source[1], target[1])
         confidence = self.matcher.confidence(evidence).sigmoid()
         if self.mutual is not None:
             missed = evidence[:, MATCH_EVIDENCE.index("missed")]

@@ -90,6 +90,7 @@ def match_each(
     """
     first = open_picture(source, "source")
     asked = as_points(points, first)
+    names = tuple(name or str(number) for number, name in enumerate(asked.name or ("",) * len(asked)))
     encoded = model.encode(first)
     for number, target in enumerate(targets):
         picture = open_picture(target, f"target {number}")
@@ -102,7 +103,7 @@ def match_each(
                 carried.confidence,
                 first.size,
                 picture.size,
-                asked.name or (),
+                names,
                 first.name,
                 picture.name,
             ),

@@ -83,15 +83,16 @@ def carry_masks_each(
 ) -> Iterator[tuple[Picture, CarriedRegions]]:
     """What :func:`carry_masks` does, one target at a time: the picture and the regions in it."""
     first = open_picture(source, "source")
-    labels = _labels(mask, first)
+    labels = as_regions(mask, first)
     encoded = model.encode(first)
-    inside = _places_inside(labels)
+    inside = places_inside(labels)
     for number, target in enumerate(targets):
         picture = open_picture(target, f"target {number}")
         yield picture, _carried(model, first, encoded, picture, labels, inside, flip_test)
 
 
-def _labels(mask: NDArray[np.uint8] | str | Path, picture: Picture) -> NDArray[np.uint8]:
+def as_regions(mask: NDArray[np.uint8] | str | Path, picture: Picture) -> NDArray[np.uint8]:
+    """Labels (H, W) of a picture, checked: of its size, with at least one region."""
     if isinstance(mask, (str, Path)):
         labels, what = read_mask(mask, picture.size), str(mask)
     else:
@@ -117,7 +118,7 @@ def _middles(size: tuple[int, int]) -> NDArray[np.float32]:
     return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
 
 
-def _places_inside(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def places_inside(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Middles of cells that lie within regions; of a region smaller than a cell, the pixel in its middle."""
     middles = _middles((labels.shape[0], labels.shape[1]))
     places = [middles[_at(labels, middles) > 0]]
