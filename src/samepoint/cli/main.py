@@ -14,7 +14,7 @@ from typing import Annotated, TextIO
 import typer
 
 import samepoint
-from samepoint.cli import datasets, demo, evaluate, keypoints, report, segment, track, train, weights
+from samepoint.cli import datasets, demo, evaluate, keypoints, match, report, segment, track, train, weights
 from samepoint.errors import InputError
 from samepoint.process import keep_freed_memory
 
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.command("track")(track.track)
 app.command("segment")(segment.segment)
 app.command("keypoints")(keypoints.keypoints)
+app.command("match")(match.match)
 app.command("demo")(demo.demo)
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
