@@ -10,18 +10,18 @@ import torch
 
 from samepoint.errors import InputError
 from samepoint.models.colour import rgb_to_lab
+from samepoint.models.convert.table import convert
 from samepoint.models.resnet import BasicBlock, ResNet
-from samepoint.models.weights import from_fgvc, load_strictly
+from samepoint.models.weights import load_strictly
 from tests.models.golden import golden_tensors
 from tests.shared import shared_path
 
 
 @pytest.fixture(scope="module")
 def fgvc() -> ResNet:
-    network = ResNet.fgvc()
-    tensors = golden_tensors(shared_path("golden", "fgvc_resnet18.keys.json"))
-    load_strictly(network, from_fgvc(tensors), "golden")
-    return network.eval()
+    network = convert(golden_tensors(shared_path("golden", "fgvc_resnet18.keys.json")), "fgvc", "golden").network
+    assert isinstance(network, ResNet)
+    return network
 
 
 def test_fgvc_has_the_published_shapes_and_parameter_counts() -> None:

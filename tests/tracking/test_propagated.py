@@ -10,8 +10,8 @@ from torch import Tensor
 from samepoint.correspondence import Affinity, Window, affinity, propagate
 from samepoint.errors import InputError
 from samepoint.geometry import Lattice, gaussian_maps, read_peak_published
+from samepoint.models.convert.table import convert
 from samepoint.models.resnet import ResNet
-from samepoint.models.weights import from_fgvc, load_strictly
 from samepoint.tracking import PropagatedPoints, PropagationSettings
 from tests.models.golden import golden_tensors
 from tests.shared import shared_path
@@ -26,12 +26,12 @@ def golden() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def features(golden: dict[str, np.ndarray]) -> Tensor:
-    network = ResNet.fgvc()
-    load_strictly(network, from_fgvc(golden_tensors(shared_path("golden", "fgvc_resnet18.keys.json"))), "golden")
+    network = convert(golden_tensors(shared_path("golden", "fgvc_resnet18.keys.json")), "fgvc", "golden").network
+    assert isinstance(network, ResNet)
     lab = torch.from_numpy(golden["input_lab"])
     lab = lab.permute(0, 3, 1, 2) if lab.shape[-1] == 3 else lab
     with torch.inference_mode():
-        return network.eval().features(lab)[0]
+        return network.features(lab)[0]
 
 
 def as_maps(feature: Tensor) -> tuple[Tensor, ...]:

@@ -1,14 +1,21 @@
-"""``samepoint weights``: which models there are."""
+"""``samepoint weights``: which models there are, others' weights as ours, and whether a file is what it was."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(help="The models that have names.", rich_markup_mode=None)
+from samepoint.cli.weights_export import export
+from samepoint.errors import InputError
+
+app = typer.Typer(help="The models that have names, and weight files: others' in, ours out.", rich_markup_mode=None)
+
+
+app.command("export")(export)
 
 
 @app.callback()
@@ -17,15 +24,134 @@ def _group() -> None:
 
 
 @app.command("list")
-def list_weights(as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False) -> None:
-    """List the models that --model knows by name."""
+def list_weights(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="Weight files of ours [the named models].")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+) -> None:
+    """List the models that --model knows by name, or what weight files say of themselves."""
     from samepoint.models.weights import TABLE
 
-    rows = [{**dataclasses.asdict(row), "bytes": row.path.stat().st_size} for row in TABLE.values()]
+    if files:
+        rows = [_said(path) for path in files]
+    else:
+        rows = [{**dataclasses.asdict(row), "bytes": row.path.stat().st_size} for row in TABLE.values()]
     if as_json:
         print(json.dumps(rows))
         return
     for row in rows:
         print(f"{row['name']}  {row['architecture']}, {row['bytes'] / 1e6:.1f} MB, {row['licence']}")
-        print(f"  from    {row['source']}")
-        print(f"  sha256  {row['sha256']}")
+        for key, label in (("source", "from"), ("colour", "input"), ("config", "config"), ("sha256", "sha256")):
+            if row.get(key):
+                print(f"  {label:<8}{_line(row[key])}")
+
+
+def _said(path: Path) -> dict[str, Any]:
+    from samepoint.models.weights import read_metadata, sha256
+
+    said = read_metadata(path)
+    source, fed = said.get("source", {}), said.get("input", {})
+    return {
+        "name": str(path),
+        "architecture": said.get("architecture"),
+        "source": source.get("file", said.get("data")),
+        "licence": said.get("licence", "no licence stated"),
+        "colour": fed and f"{fed['colour']}, mean {fed['mean']}, deviation {fed['std']}",
+        "config": said.get("config"),
+        "sha256": sha256(path),
+        "bytes": path.stat().st_size,
+        **({key: said[key] for key in ("kind", "title", "ignored", "kept")} | {"file": source} if source else {}),
+    }
+
+
+def _line(value: Any) -> str:
+    return ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
+
+
+@app.command("convert")
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Weights that others published.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.safetensors", help="The file to write.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="KIND",
+            help="What they are: fgvc, spa-then-temp, crw, cats, ssscweb, torchvision, timm or dinov2.",
+        ),
+    ],
+    layers: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--layer",
+            metavar="N",
+            help="The stage of a ResNet, from 1, or block of a transformer, from 0, whose maps are wanted: stage 3, "
+            "the last block but one, unless given. Repeatable.",
+        ),
+    ] = None,
+    heads: Annotated[
+        int | None,
+        typer.Option("--heads", metavar="N", help="Attention heads of a matcher: cats 6, ssscweb 8 [these]."),
+    ] = None,
+    origin: Annotated[
+        str | None, typer.Option("--origin", metavar="TEXT", help="Where they came from, for the record: a URL.")
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option("--licence", metavar="TEXT", help="Theirs, where it is not that of the release.")
+    ] = None,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", metavar="HEX", help="Refuse SOURCE unless it has this checksum.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what became of every name as JSON.")] = False,
+) -> None:
+    """Write others' weights as a file that --model takes and that knows what it is to be fed.
+
+    Every name in SOURCE is either mapped or ignored for a reason that is told, every parameter is filled; otherwise
+    nothing is written. Nothing in SOURCE is run.
+    """
+    from samepoint.models.convert.file import convert_file
+    from samepoint.models.convert.kind import Choices
+
+    choices = Choices(tuple(layers) if layers else None, heads)
+    done = convert_file(source, output, kind, choices=choices, origin=origin, licence=licence, expected_sha256=sha256)
+    if as_json:
+        print(json.dumps({"output": str(output), **done.metadata, "mapped": dict(done.fitted.mapped)}))
+        return
+    print(f"{output}: {len(done.fitted.mapped)} of {done.names} tensors of {source.name}")
+    print(f"  {'input':<8}{_line(done.metadata['input'])}")
+    for reason, count in done.ignored.items():
+        print(f"  ignored {count}: {reason}")
+    if done.fitted.remark is not None:
+        print(f"  note    {done.fitted.remark}")
+
+
+@app.command("verify")
+def verify(
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME_OR_FILE]...", help="Names or files [all that are shipped].")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Check weight files: checksum, strict load, and one forward pass on a fixed input against stored numbers.
+
+    All are checked before the command fails for one of them.
+    """
+    from samepoint.models.verify import verify as check
+    from samepoint.models.weights import TABLE
+
+    passed, failed = [], []
+    for model in models or TABLE:
+        try:
+            passed.append(check(model))
+        except InputError as error:
+            failed.append(str(error))
+    if as_json:
+        print(json.dumps({"passed": [dataclasses.asdict(each) for each in passed], "failed": failed}))
+    else:
+        for each in passed:
+            checksum = "no checksum known" if each.checksum is None else f"checksum as in its {each.checksum}"
+            run = "no stored numbers" if each.deviation is None else f"stored numbers within {each.deviation:.1g}"
+            print(f"{each.name}: {checksum}, {each.tensors} tensors, {run}")
+    if failed:
+        raise InputError("; ".join(failed))

@@ -125,6 +125,14 @@ for _core in ("numpy.core", "numpy._core"):  # numpy 1 and 2
     _ALLOWED[_core + ".numeric", "_frombuffer"] = _frombuffer
 
 
+NUMPY_NUMBERS: list[tuple[Any, str]] = [
+    (_DType, "numpy.dtype"),
+    (_scalar, "numpy.core.multiarray.scalar"),
+    (_scalar, "numpy._core.multiarray.scalar"),
+]
+"""What stands in for numpy's own ways to build a number, by the names that pickles use."""
+
+
 class _Restricted(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         try:

@@ -9,10 +9,11 @@ from torch import Tensor
 
 ColourSpace = Literal["rgb", "lab"]
 
-_STATISTICS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+STATISTICS: dict[ColourSpace, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "rgb": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "lab": ((50.0, 0.0, 0.0), (50.0, 127.0, 127.0)),
 }
+"""Mean and deviation of each channel; RGB in [0, 1]."""
 _TO_XYZ = (
     (0.412453 / 0.950456, 0.357580 / 0.950456, 0.180423 / 0.950456),
     (0.212671, 0.715160, 0.072169),
@@ -56,5 +57,5 @@ def normalise(frames: Tensor, colour: ColourSpace) -> Tensor:
 
 def standardise(values: Tensor, colour: ColourSpace) -> Tensor:
     """The same of values that are of the colour space already, float (B, H, W, 3); RGB in [0, 1]."""
-    mean, deviation = (torch.tensor(s, device=values.device) for s in _STATISTICS[colour])
+    mean, deviation = (torch.tensor(s, device=values.device) for s in STATISTICS[colour])
     return ((values - mean) / deviation).permute(0, 3, 1, 2)

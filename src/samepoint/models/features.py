@@ -4,43 +4,54 @@
 |---|---|
 | a name of the weights table, a safetensors file with our metadata | :func:`samepoint.models.weights.load_model` |
 | ``fgvc-untrained`` | FGVC's configuration with random weights of a fixed seed: the floor of comparisons |
-| ``patch_embed.proj.weight``, ``blocks.0.attn.qkv.weight`` | :class:`VisionTransformer`; heads of 64 channels |
-| ``conv1.weight``, ``layer1.0.conv1.weight`` | :class:`ResNet`, standard strides, ImageNet's RGB statistics |
-| ``conv1.conv.weight``, ``layer1.0.conv1.conv.weight`` | :class:`ResNet` as FGVC has it (depth 18: stride 2) or as \
-Spa-then-Temp (other depths: no pooling, stage 3 at stride 8); Lab |
+| a file of others | what :func:`samepoint.models.convert.table.recognise` takes its names for |
 
-Foreign files are safetensors or what ``torch.save`` wrote, never unpickled beyond tensors and plain containers. The
-weights may lie under ``state_dict`` or ``model``, their keys behind ``module.`` and ``backbone.``, ``encoder.`` or
-``backbone_fine.``. Strides, pooling and colours are not written in such files: where a checkpoint was trained with
-others than the table says (Spa-then-Temp's ResNet-18), build the network yourself.
+Foreign files are safetensors or what ``torch.save`` wrote, never unpickled beyond tensors and plain containers. Names
+tell a ViT as timm names it, a ResNet as torchvision does, CRW's and FGVC's encoders (depth 18; other depths are taken
+for Spa-then-Temp's). What they do not tell, strides, pooling and colours, is that of the kind: where a checkpoint was
+trained otherwise (Spa-then-Temp's ResNet-18), say so once with ``samepoint weights convert``.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import InputError
 from ..geometry import Lattice
 from .colour import ColourSpace
+from .convert.kind import Choices, fit, outputs_of
+from .convert.resnets import resnet
+from .convert.table import read, recognise
+from .fitting import Network, shown
+from .matcher import Matcher
 from .network import PointNetwork
 from .resnet import ResNet, initialise
 from .vit import VisionTransformer
-from .weights import TABLE, from_fgvc, load_model, load_strictly, read_tensors, resolve, sha256
+from .weights import TABLE, has_our_metadata, load_model, resolve, sha256
+
+__all__ = [
+    "UNTRAINED",
+    "FeatureNetwork",
+    "LoadedNetwork",
+    "MapNetwork",
+    "as_module",
+    "has_our_metadata",
+    "load_features",
+    "load_network",
+]
 
 UNTRAINED = "fgvc-untrained"
 SEED = 0
 """Of the weights of :data:`UNTRAINED`."""
 
 Outputs = Sequence[int] | None
-Tensors = dict[str, Tensor]
 
 
 class FeatureNetwork(Protocol):
@@ -65,18 +76,23 @@ class FeatureNetwork(Protocol):
         """Maps (B, C, h, w) of an input, the last the finest; not necessarily unit vectors."""
 
 
+MapNetwork = PointNetwork | ResNet | VisionTransformer
+"""The networks that are a :class:`FeatureNetwork`."""
+_Kind = TypeVar("_Kind", bound=Network, covariant=True)
+
+
 @dataclass(frozen=True, eq=False)
-class LoadedNetwork:
+class LoadedNetwork(Generic[_Kind]):
     """A network in eval mode, float32, on the CPU, and what identifies it beside results."""
 
-    network: PointNetwork | ResNet | VisionTransformer
+    network: _Kind
     name: str
     """As given: a name, or the name of a file."""
     sha256: str | None
     """Of its weight file; None where the weights are made from ``seed``."""
     seed: int | None = None
     outputs: tuple[int, ...] | None = None
-    """The blocks or stages that it returns, where they can be chosen."""
+    """The blocks or stages that it returns, where they were or can be chosen."""
 
     def identity(self) -> dict[str, object]:
         """For RESULT.json: ``name`` and ``sha256`` or ``seed``, and ``outputs`` where they can be chosen."""
@@ -85,13 +101,14 @@ class LoadedNetwork:
         return {"name": self.name, **origin, **chosen}
 
 
-def load_features(name_or_path: str | Path, outputs: Outputs = None) -> LoadedNetwork:
-    """The network behind a name or a weight file; see the head of this module.
+def load_network(name_or_path: str | Path, outputs: Outputs = None) -> LoadedNetwork[Network]:
+    """The network behind a name or a weight file, a matcher included; see the head of this module.
 
     Args:
         name_or_path: a name of the weights table, ``fgvc-untrained``, or a file.
         outputs: the blocks (from 0) of a transformer or the stages (from 1) of a ResNet whose maps are wanted. By
-            default the last block but one, stage 3. Our own networks return all their levels.
+            default the last block but one, stage 3, or what was chosen in conversion. Our own networks return all
+            their levels.
 
     Raises:
         InputError: neither a known name nor a file, a file that is damaged, whose keys are not known (they are named)
@@ -106,139 +123,49 @@ def load_features(name_or_path: str | Path, outputs: Outputs = None) -> LoadedNe
         hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}"
         raise InputError(f"unknown model {name!r}: neither a known name nor a file; {hint}")
     path = resolve(name_or_path)
-    shown = name if name in TABLE else path.name
     if name in TABLE or has_our_metadata(path):
-        if outputs is not None:
-            raise InputError(f"{path}: outputs of a samepoint model cannot be chosen, it returns all its levels")
-        return LoadedNetwork(load_model(name_or_path), shown, sha256(path))
+        network = load_model(name_or_path, outputs)
+    else:
+        network = _recognised(path, outputs)
+    return LoadedNetwork(network, name if name in TABLE else path.name, sha256(path), None, outputs_of(network))
+
+
+def load_features(name_or_path: str | Path, outputs: Outputs = None) -> LoadedNetwork[MapNetwork]:
+    """As :func:`load_network`, of networks that give maps.
+
+    Raises:
+        InputError: as there; or the network is a matcher.
+    """
+    loaded = load_network(name_or_path, outputs)
+    network = loaded.network
+    if isinstance(network, Matcher):
+        raise InputError(f"{loaded.name}: is a matcher, which gives no maps")
+    return LoadedNetwork(network, loaded.name, loaded.sha256, loaded.seed, loaded.outputs)
+
+
+def _recognised(path: Path, outputs: Outputs) -> Network:
+    """The network of a file of others, told by its names."""
+    tensors, _ = read(path)
     try:
-        network = _recognised(_read(path), str(path), outputs).eval()
+        kind = recognise(tensors)
     except InputError as error:
-        if str(path) in str(error):
-            raise
         raise InputError(f"{path}: {error}") from None
-    return LoadedNetwork(network, shown, sha256(path), None, network.outputs)
+    if kind is None:
+        raise InputError(
+            f"{path}: its keys are not those of a network that is known (a ViT with timm's names, a ResNet with "
+            f"torchvision's, CRW's or FGVC's); keys seen: {shown(list(tensors))}"
+        )
+    if "heads" in kind.choices:
+        raise InputError(f"{path}: is a matcher, whose names do not tell how many heads it has; convert it first")
+    return fit(kind, tensors, str(path), Choices(None if outputs is None else tuple(outputs))).network
 
 
 def _untrained(seed: int, outputs: Outputs) -> ResNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _resnet(18, (1, 1, 1, 4), False, outputs, "lab")
+        network = resnet(18, (1, 1, 1, 4), False, Choices(None if outputs is None else tuple(outputs)), "lab")
         initialise(network)
     return network.eval()
-
-
-def has_our_metadata(path: Path) -> bool:
-    """Whether a file is one that :func:`samepoint.models.weights.save_weights` wrote."""
-    if not _is_safetensors(path):
-        return False
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            return "samepoint" in (file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
-
-
-def _is_safetensors(path: Path) -> bool:
-    # The length of the header in eight bytes, then the header, which is JSON; neither kind of pickle begins so.
-    with path.open("rb") as file:
-        return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
-
-
-def _read(path: Path) -> Tensors:
-    """The tensors of a foreign file, from under ``state_dict`` or ``model`` if they lie there."""
-    if _is_safetensors(path):
-        return read_tensors(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle raises whatever its opcodes run into
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{path}: neither safetensors nor a PyTorch file of plain tensors ({reason[:200]})") from None
-    for _ in range(2):
-        if isinstance(content, Mapping):
-            inner = [content[key] for key in ("state_dict", "model") if isinstance(content.get(key), Mapping)]
-            content = inner[0] if inner else content
-    if not isinstance(content, Mapping):
-        raise InputError(f"{path}: expected a dictionary of tensors, got {type(content).__name__}")
-    return {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-
-
-def _recognised(tensors: Tensors, origin: str, outputs: Outputs) -> ResNet | VisionTransformer:
-    keys = {key.removeprefix("module."): value for key, value in tensors.items()}
-    for prefix in ("", "backbone.", "encoder.", "backbone_fine."):
-        for signature, build in _KINDS:
-            if all(prefix + key in keys for key in signature):
-                inner = {key.removeprefix(prefix): value for key, value in keys.items() if key.startswith(prefix)}
-                return build(inner, origin, outputs)
-    seen = ", ".join(list(tensors)[:5]) or "none"
-    more = f" and {len(tensors) - 5} more" if len(tensors) > 5 else ""
-    raise InputError(
-        f"{origin}: its keys are not those of a network that is known (a ViT with timm's names, a ResNet with "
-        f"torchvision's or FGVC's); keys seen: {seen}{more}"
-    )
-
-
-def _vit(tensors: Tensors, origin: str, outputs: Outputs) -> VisionTransformer:
-    network = VisionTransformer.shaped_like(tensors, outputs)
-    tensors.pop("mask_token", None)  # DINOv2's stand-in for masked patches in training
-    load_strictly(network, tensors, origin)
-    return network
-
-
-def _torchvision(tensors: Tensors, origin: str, outputs: Outputs) -> ResNet:
-    network = _resnet(_depth(tensors), (1, 2, 2, 2), True, outputs, "rgb")
-    return _filled(network, tensors, origin)
-
-
-def _fgvc(tensors: Tensors, origin: str, outputs: Outputs) -> ResNet:
-    encoder = {key: value for key, value in tensors.items() if key.split(".")[0] in _ENCODER}
-    short = [key for key in encoder if key.count(".") < 2]
-    if short:
-        raise InputError(f"{origin}: unexpected {short[0]} among FGVC's keys")
-    plain = from_fgvc({f"backbone.{key}": value for key, value in encoder.items()})
-    depth = _depth(plain)
-    network = _resnet(depth, (1, 1, 1, 4) if depth == 18 else (1, 2, 2, 4), False, outputs, "lab")
-    return _filled(network, plain, origin)
-
-
-_KINDS: tuple[tuple[tuple[str, str], Callable[[Tensors, str, Outputs], ResNet | VisionTransformer]], ...] = (
-    (("patch_embed.proj.weight", "blocks.0.attn.qkv.weight"), _vit),
-    (("conv1.weight", "layer1.0.conv1.weight"), _torchvision),
-    (("conv1.conv.weight", "layer1.0.conv1.conv.weight"), _fgvc),
-)
-_DEPTHS = {18: (False, (2, 2, 2)), 34: (False, (3, 4, 6)), 50: (True, (3, 4, 6)), 101: (True, (3, 4, 23))}
-"""Whether blocks have three convolutions, and how many blocks stages 1 to 3 have."""
-_ENCODER = ("conv1", "layer1", "layer2", "layer3", "layer4")
-
-
-def _resnet(depth: int, strides: Sequence[int], pool: bool, outputs: Outputs, colour: ColourSpace) -> ResNet:
-    stages = (3,) if outputs is None else tuple(outputs)
-    if not stages or not all(1 <= stage <= 4 for stage in stages):
-        raise InputError(f"stages to output: expected some of 1 to 4, got {list(stages)}")
-    return ResNet(depth, strides, pool, stages, colour)
-
-
-def _depth(tensors: Tensors) -> int:
-    """The depth from the number of blocks in the first three stages, which all files have."""
-    counts = tuple(
-        len({key.split(".")[1] for key in tensors if key.startswith(f"layer{stage}.")}) for stage in (1, 2, 3)
-    )
-    wide = "layer1.0.conv3.weight" in tensors
-    for depth, kind in _DEPTHS.items():
-        if kind == (wide, counts):
-            return depth
-    raise InputError(f"stages 1 to 3 have {counts} blocks; expected a ResNet of depth 18, 34, 50 or 101")
-
-
-def _filled(network: ResNet, tensors: Tensors, origin: str) -> ResNet:
-    """``network`` with its tensors; the classifier and stages past the last output are left out."""
-    expected = network.state_dict()
-    unused = ("fc.", *(f"layer{stage}." for stage in range(network.outputs[0] + 1, 5)))
-    used = {key: value for key, value in tensors.items() if not key.startswith(unused)}
-    # Counters, which old files lack and inference never reads.
-    used |= {key: value for key, value in expected.items() if key.endswith("num_batches_tracked") and key not in used}
-    load_strictly(network, used, origin)
-    return network
 
 
 def as_module(network: FeatureNetwork) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -116,6 +117,7 @@ class VisionTransformer(nn.Module):
         self.outputs = (max(depth - 2, 0),) if outputs is None else tuple(outputs)
         if not self.outputs or not all(0 <= block < depth for block in self.outputs):
             raise InputError(f"blocks to output: expected some of 0 to {depth - 1}, got {list(self.outputs)}")
+        self.width, self.heads, self.hidden, self.scaled = width, heads, hidden, scaled
         self.patch, self.grid, self.normed = patch, grid, norm
         self.lattices = (Lattice(patch, patch / 2),) * len(self.outputs)
         self.channels = (width,) * len(self.outputs)
@@ -124,6 +126,21 @@ class VisionTransformer(nn.Module):
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + grid * grid, width).normal_(0, 0.02))
         self.blocks = nn.ModuleList(_Block(width, heads, hidden, scaled) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments that make such a network."""
+        return {
+            "width": self.width,
+            "depth": len(self.blocks),
+            "heads": self.heads,
+            "hidden": self.hidden,
+            "patch": self.patch,
+            "grid": self.grid,
+            "scaled": self.scaled,
+            "outputs": list(self.outputs),
+            "norm": self.normed,
+        }
 
     @classmethod
     def shaped_like(

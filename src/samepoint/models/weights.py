@@ -5,20 +5,42 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import InputError
 from ..io.atomic import atomic_path
-from .network import NetworkConfig, PointNetwork
-from .resnet import ResNet
+from ..io.checkpoints import is_safetensors
+from .fitting import Network, config_of, filled, input_of, load_strictly, past_outputs, tensors_sha256
+from .visibility import Hindsight
+
+__all__ = [
+    "TABLE",
+    "Network",
+    "WeightsEntry",
+    "has_our_metadata",
+    "load_model",
+    "load_strictly",
+    "read_metadata",
+    "read_tensors",
+    "resolve",
+    "save_weights",
+    "sha256",
+]
 
 _FOLDER = Path(__file__).resolve().parent.parent / "weights"
+
+Numbers = Mapping[str, Sequence[float]]
+"""What a network makes of the fixed input of :mod:`samepoint.models.verify`, by the name of the output.
+
+``samepoint weights verify FILE --json`` prints them for a new row.
+"""
 
 
 @dataclass(frozen=True)
@@ -32,6 +54,7 @@ class WeightsEntry:
     licence: str
     colour: str
     sha256: str
+    numbers: Numbers = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -49,6 +72,16 @@ TABLE: dict[str, WeightsEntry] = {
             licence="Apache-2.0",
             colour="rgb, ImageNet mean and deviation",
             sha256="d75d9234fc9173f0c509629e5aefccd2834941e56d71a64c4d856f276d9d3476",
+            numbers={
+                "map 0": (0.00480519, 0.0882576, 0.369803, -0.12082, 0.0181553, -0.136268, 0.0152816, -0.173168),
+                "map 1": (0.00360461, 0.0883148, 0.398543, 0.0182946, 0.0905562, -0.23807, 0.0957741, -0.121777),
+                "map 2": (-0.00135833, 0.102053, 0.381719, 0.00229653, -0.0546545, 0.0905697, -0.104031, -0.136886),
+                "map 3": (0.0152903, 0.176114, 0.655329, 0.196156, -0.0737614, 0.114225, -0.0765712, 0.142499),
+                "points": (17.7957, 20.2468, 62.9873, 24.3849, 1.00163, 42.6733, 42.5389, 2.35721),
+                "state": (-0.00462793, 0.556137, 0.977888, -0.179255, 0.843443, -0.552522, -0.427602, 0.623309),
+                "visible": (-5.76528, 3.19126, 9.38007, -1.61777, -1.61777, -6.298, -6.298, -9.38007),
+                "hindsight": (-5.76528, 3.19126, 9.38007, -1.61777, -1.61777, -6.298, -6.298, -9.38007),
+            },
         ),
     )
 }
@@ -70,56 +103,83 @@ def resolve(name_or_path: str | Path) -> Path:
     raise InputError(f"unknown model {str(name_or_path)!r}: neither a known name nor a file; {hint}")
 
 
+def _header(path: str | Path) -> dict[str, str]:
+    """The free metadata of a safetensors file."""
+    try:
+        if not is_safetensors(Path(path)):
+            raise InputError(f"{path}: not a readable safetensors file")
+        with safe_open(str(path), framework="pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+
+
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """What a weight file says of itself: ``architecture``, ``config``, ``training``, ``data``, ``licence``, ...
 
     Raises:
         InputError: not a readable safetensors file, or one without our metadata.
     """
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from error
+    header = _header(path)
     if "samepoint" not in header:
         raise InputError(f"{path}: has no samepoint metadata, so its architecture is unknown")
     try:
         return dict(json.loads(header["samepoint"]))
-    except ValueError as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: its samepoint metadata is damaged") from error
 
 
-def load_model(name_or_path: str | Path = "samepoint-base") -> PointNetwork | ResNet:
-    """The network itself, in eval mode, float32, on the CPU; a :class:`ResNet` where one was trained as such.
+def has_our_metadata(path: Path) -> bool:
+    """Whether a file is one that :func:`save_weights` wrote."""
+    return is_safetensors(path) and "samepoint" in _header(path)
+
+
+def load_model(name_or_path: str | Path = "samepoint-base", outputs: Sequence[int] | None = None) -> Network:
+    """The network itself, in eval mode, float32, on the CPU: what was trained or converted into the file.
+
+    Args:
+        name_or_path: a name of the table or a file.
+        outputs: other stages of a ResNet or blocks of a transformer than the file says.
 
     Raises:
         InputError: unknown name, or a file that is damaged or does not fit its stated architecture.
     """
     path = resolve(name_or_path)
     metadata = read_metadata(path)
-    network: PointNetwork | ResNet
-    try:
-        match metadata.get("architecture"):
-            case "PointNetwork":
-                network = PointNetwork(NetworkConfig.model_validate(metadata["config"]))
-            case "ResNet":
-                network = ResNet(**metadata["config"])
-            case other:
-                raise InputError(f"{path}: unknown architecture {other!r}")
-    except InputError:
-        raise
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: its configuration does not describe a network") from error
     tensors = read_tensors(path)
-    if isinstance(network, PointNetwork) and not any(key.startswith("hindsight.") for key in tensors):
-        # Made before hindsight was; unfitted, as it is new, it changes nothing.
-        tensors |= {key: value for key, value in network.state_dict().items() if key.startswith("hindsight.")}
-    load_strictly(network, tensors, str(path))
-    return network.eval()
+    architecture, config = metadata.get("architecture"), metadata.get("config")
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: its configuration does not describe a network")
+    if outputs is not None:
+        if "outputs" not in config:
+            raise InputError(f"{path}: outputs of a samepoint model cannot be chosen, it returns all its levels")
+        config = config | {"outputs": list(outputs)}
+        if architecture == "ResNet":
+            last = max(outputs, default=4)
+            tensors = {key: value for key, value in tensors.items() if past_outputs(key, last) is None}
+    if architecture == "PointNetwork":
+        tensors = _with_hindsight(tensors)
+    network = filled(architecture, config, tensors, str(path))
+    said = metadata.get("input", input_of(network))
+    if said != input_of(network):
+        raise InputError(f"{path}: says that its input is {said}, but its network takes {input_of(network)}")
+    return network
+
+
+def _with_hindsight(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Files made before hindsight was have none; unfitted, as it is new, it changes nothing."""
+    if any(key.startswith("hindsight.") for key in tensors):
+        return tensors
+    return tensors | {f"hindsight.{key}": value for key, value in Hindsight().state_dict().items()}
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Every tensor of a safetensors file, by name."""
+    """Every tensor of a safetensors file, by name.
+
+    Raises:
+        InputError: it is none, or damaged.
+    """
+    _header(path)
     try:
         with safe_open(str(path), framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
@@ -127,36 +187,26 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from error
 
 
-def load_strictly(network: nn.Module, tensors: dict[str, Tensor], origin: str) -> None:
-    """Fill every parameter and buffer of ``network``; half-precision files are widened.
+def save_weights(network: Network, path: Path, metadata: dict[str, Any]) -> Path:
+    """Write the network and what is known of it to a safetensors file, whole or not at all.
 
-    Raises:
-        InputError: a name missing or left over, or a shape that differs; lists them.
+    Matrices are rounded to float16, unless ``metadata["precision"]`` is ``"float32"``: what was converted stays what it
+    was. A checksum of the tensors is added; numbers of other tensors (see :mod:`samepoint.models.verify`) are left out.
     """
-    expected = network.state_dict()
-    problems = [f"missing {key}" for key in expected if key not in tensors]
-    problems += [f"unexpected {key}" for key in tensors if key not in expected]
-    problems += [
-        f"{key} has shape {tuple(tensors[key].shape)}, expected {tuple(value.shape)}"
-        for key, value in expected.items()
-        if key in tensors and tensors[key].shape != value.shape
-    ]
-    if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise InputError(f"{origin}: does not fit the network: {'; '.join(problems[:5])}{more}")
-    network.load_state_dict({key: tensors[key].to(value.dtype) for key, value in expected.items()})
-
-
-def save_weights(network: PointNetwork | ResNet, path: Path, metadata: dict[str, Any]) -> Path:
-    """Write the network and what is known of it to a safetensors file, whole or not at all; matrices as float16."""
     training = json.dumps(metadata.get("training", {}), sort_keys=True)
+    tensors = {key: value.detach().contiguous() for key, value in network.state_dict().items()}
+    if metadata.get("precision") != "float32":
+        tensors = {key: _compact(value) for key, value in tensors.items()}
+    checksum = tensors_sha256(tensors)
     record = {
         "architecture": type(network).__name__,
-        "config": network.config if isinstance(network, ResNet) else network.config.model_dump(mode="json"),
+        "config": config_of(network),
         **metadata,
         "config_sha256": hashlib.sha256(training.encode()).hexdigest(),
+        "tensors_sha256": checksum,
     }
-    tensors = {key: _compact(value) for key, value in network.state_dict().items()}
+    if metadata.get("tensors_sha256", checksum) != checksum:
+        record.pop("numbers", None)
     with atomic_path(path) as temporary:
         save_file(tensors, str(temporary), {"samepoint": json.dumps(record)})
     return path
@@ -164,32 +214,13 @@ def save_weights(network: PointNetwork | ResNet, path: Path, metadata: dict[str,
 
 def _compact(value: Tensor) -> Tensor:
     # Half the size; the rounding lies far below what training leaves uncertain. Vectors cost nothing and stay exact.
-    value = value.detach().contiguous()
     return value.half() if value.is_floating_point() and value.dim() > 1 else value
 
 
 def sha256(path: Path) -> str:
     """Hex digest of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def from_fgvc(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """FGVC's (and Spa-then-Temp's) encoder keys as plain ResNet keys up to stage 3; the rest is left out.
-
-    ``backbone.conv1.conv.weight`` becomes ``conv1.weight``, ``backbone.layer2.0.downsample.bn.bias``
-    ``layer2.0.downsample.1.bias``; layer4, teacher and discriminators are not part of the encoder.
-    """
-    result = {}
-    for key, value in tensors.items():
-        if not key.startswith("backbone.") or key.startswith("backbone.layer4."):
-            continue
-        parts = key.removeprefix("backbone.").split(".")
-        kind = parts[-2]
-        if parts[-3] == "downsample":
-            parts[-2] = "0" if kind == "conv" else "1"
-        elif kind == "conv":
-            del parts[-2]
-        else:
-            parts[-3:-1] = [parts[-3].replace("conv", "bn")]
-        result[".".join(parts)] = value
-    return result
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

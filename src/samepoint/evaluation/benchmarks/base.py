@@ -57,9 +57,9 @@ class Model:
 
     @cached_property
     def network(self) -> nn.Module:
-        from samepoint.models.features import load_features
+        from samepoint.models.features import load_network
 
-        return load_features(self.source).network
+        return load_network(self.source).network
 
 
 @dataclass(frozen=True)
