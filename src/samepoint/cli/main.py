@@ -14,7 +14,7 @@ from typing import Annotated, TextIO
 import typer
 
 import samepoint
-from samepoint.cli import datasets, demo, evaluate, keypoints, match, report, segment, track, train, weights
+from samepoint.cli import datasets, demo, evaluate, keypoints, match, report, segment, track, train, web, weights
 from samepoint.errors import InputError
 from samepoint.process import keep_freed_memory
 
@@ -37,6 +37,7 @@ app.command("demo")(demo.demo)
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
 app.add_typer(train.app, name="train")
+app.add_typer(web.app, name="web")
 app.add_typer(weights.app, name="weights")
 app.add_typer(datasets.app, name="datasets")
 

@@ -22,7 +22,7 @@ from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..errors import InputError, MissingExtraError
 from .rows import Row
@@ -44,6 +44,16 @@ class EngineSettings(BaseModel):
     address: str | None = None  # of a Ray cluster; Ray on this machine without
     batch: int = Field(8, ge=1)  # rows handed over together, Ray only
     gpus: float = Field(0, ge=0)  # of each model-holding worker, Ray only
+
+    @model_validator(mode="after")
+    def _fit(self) -> EngineSettings:
+        if self.kind != "ray":
+            for name in ("address", "batch", "gpus"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} is for kind: ray")
+        elif self.workers == 0:
+            raise ValueError("expected at least 1 worker for kind: ray")
+        return self
 
     def processes(self) -> int:
         """How many workers there are on this machine."""
