@@ -171,11 +171,11 @@ class Follower:
             if t in repeats:  # only now: hindsight changes a column after its frame
                 self.columns[t] = self.columns[t - 1].repeated()
         columns, count = self.columns or [_Column.empty(0)], self._count
-        xy, *rest = (
+        xy, confidence, cycle, similarity = (
             np.stack([getattr(column, name)[:count] for column in columns], axis=1)
             for name in ("xy", "confidence", "cycle", "similarity")
         )
-        return Followed(xy, *rest, self._cell)
+        return Followed(xy, confidence, cycle, similarity, self._cell)
 
 
 @dataclass(frozen=True, eq=False)

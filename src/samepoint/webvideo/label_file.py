@@ -127,7 +127,11 @@ def write_labels(path: str | Path, labels: Labels) -> int:
         "fps": labels.fps,
         "about": labels.about,
     }
-    arrays = {"header": np.array(json.dumps(header, sort_keys=True)), "steps": steps, "confidence": confidence}
+    arrays: dict[str, Any] = {
+        "header": np.array(json.dumps(header, sort_keys=True)),
+        "steps": steps,
+        "confidence": confidence,
+    }
     if labels.foreground is not None:
         arrays["foreground"] = np.rint(labels.foreground * 255).astype(np.uint8)
     path = Path(path)
@@ -145,7 +149,8 @@ def read_labels(path: str | Path) -> Labels:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: numpy leaves a file that is no archive open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             header = json.loads(str(file["header"]))
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

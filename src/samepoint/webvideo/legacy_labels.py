@@ -256,8 +256,8 @@ def _places(labels: np.ndarray) -> np.ndarray:
     own = labels.ravel()[flat]
     centre = np.stack([flat % width, flat // width], axis=1) + 0.5
     number = np.bincount(own, minlength=labels.size)
-    mean = np.stack([np.bincount(own, centre[:, axis], labels.size) for axis in (0, 1)], axis=1)
-    mean /= np.maximum(number, 1)[:, None]
+    mean: np.ndarray = np.stack([np.bincount(own, centre[:, axis], labels.size) for axis in (0, 1)], axis=1)
+    mean = mean / np.maximum(number, 1)[:, None]
     away = np.square(centre - mean[own]).sum(1)
     order = np.lexsort((-flat, -away))  # the nearest, and of equals the first, is written last
     places = np.full((labels.size, 2), np.nan)
