@@ -33,8 +33,13 @@ def fade(first: np.ndarray, last: np.ndarray) -> np.ndarray:
     return np.round(first * (1 - share) + last * share).astype(np.uint8)
 
 
-def video(folder: Path, frames: np.ndarray, lossy: bool = False) -> Row:
+def video(folder: Path, frames: np.ndarray | list[np.ndarray], lossy: bool = False) -> Row:
     """A row of the table of videos and its file, without loss unless asked for."""
     options = {"crf": "28"} if lossy else {"qp": "0"}
-    encode(folder / "clip.mp4", frames, pixels="yuv420p" if lossy else "yuv444p", options=options)
+    encode(
+        folder / "clip.mp4",
+        np.concatenate(frames) if isinstance(frames, list) else frames,
+        pixels="yuv420p" if lossy else "yuv444p",
+        options=options,
+    )
     return {"video": "clip", "class": "horse", "path": "clip.mp4", "status": "ok"}
