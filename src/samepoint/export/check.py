@@ -19,12 +19,14 @@ class Agreement:
 
     Attributes:
         difference: largest difference, as a share of the output's largest value.
+        mean: mean difference, as a share of the same.
         cosine: mean cosine similarity of the cells; None where outputs are not vectors of cells.
         matches: share of cells of the first picture whose best match in the second is the same cell, in the finest
             map; None where there are no two pictures.
     """
 
     difference: float
+    mean: float
     cosine: float | None = None
     matches: float | None = None
 
@@ -32,6 +34,7 @@ class Agreement:
         """Of two trials."""
         return Agreement(
             max(self.difference, other.difference),
+            max(self.mean, other.mean),
             _least(self.cosine, other.cosine),
             _least(self.matches, other.matches),
         )
@@ -51,20 +54,21 @@ def agreement(expected: Arrays, got: Arrays, cells: int | None = None) -> Agreem
     >>> agreement([np.array([1.0, 2.0])], [np.array([1.0, 2.5])]).difference
     0.25
     """
-    differences, cosines = [], []
+    differences, means, cosines = [], [], []
     for wanted, given in zip(expected, got, strict=True):
         if wanted.shape != given.shape:
             raise ValueError(f"shapes differ: {wanted.shape} expected, got {given.shape}")
         wanted, given = wanted.astype(np.float64), given.astype(np.float64)
-        gap = float(np.abs(wanted - given).max()) if np.isfinite(given).all() else np.inf
-        differences.append(gap / max(float(np.abs(wanted).max()), np.finfo(np.float64).tiny))
+        gaps = np.abs(wanted - given) if np.isfinite(given).all() else np.full(wanted.shape, np.inf)
+        largest = max(float(np.abs(wanted).max()), np.finfo(np.float64).tiny)
+        differences.append(float(gaps.max()) / largest)
+        means.append(float(gaps.mean()) / largest)
         if cells is not None:
             norms = np.linalg.norm(wanted, axis=cells) * np.linalg.norm(given, axis=cells)
             cosines.append(float(((wanted * given).sum(axis=cells) / np.maximum(norms, 1e-12)).mean()))
     pictures = cells == 1 and len(expected[-1]) >= 2
-    return Agreement(
-        max(differences), min(cosines, default=None), _matches(expected[-1], got[-1]) if pictures else None
-    )
+    matches = _matches(expected[-1], got[-1]) if pictures else None
+    return Agreement(max(differences), max(means), min(cosines, default=None), matches)
 
 
 def _matches(expected: np.ndarray, got: np.ndarray) -> float:

@@ -16,7 +16,8 @@ import samepoint
 
 from ..errors import InputError
 from ..io.atomic import atomic_path
-from ..models.features import load_features
+from ..models.features import load_network
+from ..models.matcher import Matcher
 from . import formats, parts
 from .check import Agreement, agreement, milliseconds
 from .parts import Inputs, Part, PropagationOptions, Size
@@ -31,8 +32,12 @@ CALIBRATION = 8
 """Rendered pairs of frames whose ranges an int8 file is made for."""
 DIFFERENCE = {"float32": 1e-3, "fp16": 0.05}
 """Largest difference from the model, as a share of an output's largest value."""
+LABEL_DIFFERENCE = {"float32": 1e-2, "fp16": 0.1}
+"""The same of propagated labels: where two matches are equally good, either may be the last of those that count."""
 COSINE = 0.95
-"""Least mean cosine similarity of an int8 file's cells to the model's."""
+"""Least mean cosine similarity of an int8 encoder's cells to the model's."""
+MEAN = 0.05
+"""Largest mean difference of an int8 matcher's flow, as a share of its largest."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,9 @@ class Exported:
         sizes: the (H, W) of the pictures that it was tried with.
         free: whether it takes pictures of other sizes too.
         difference: largest difference, as a share of the output's largest value.
-        cosine: mean cosine similarity of cells, of the worst map; None for labels.
-        matches: share of cells that find the same best match in another frame; None for labels.
+        mean: mean difference, as a share of the same.
+        cosine: mean cosine similarity of cells, of the worst map; None but for encoders.
+        matches: share of cells that find the same best match in another frame; None but for encoders.
         torch_ms: median milliseconds of the model in PyTorch, for the last of ``sizes``.
         file_ms: of the file.
         threads: of both.
@@ -65,6 +71,7 @@ class Exported:
     sizes: tuple[Size, ...]
     free: bool
     difference: float
+    mean: float
     cosine: float | None
     matches: float | None
     torch_ms: float
@@ -79,7 +86,10 @@ class Exported:
     def lines(self) -> list[str]:
         """For people, a line a finding."""
         tried = " and ".join(f"{height}x{width}" for height, width in self.sizes)
-        lines = [f"against PyTorch at {tried} (height x width): largest difference {self.difference:.2g} of the range"]
+        lines = [
+            f"against PyTorch at {tried} (height x width): largest difference {self.difference:.2g} of the range, "
+            f"mean {self.mean:.2g}"
+        ]
         if self.cosine is not None:
             lines.append(f"mean cosine similarity of cells {self.cosine:.5f}")
         if self.matches is not None:
@@ -102,7 +112,7 @@ def export_part(
     """Write a part of a model to a file, checked against the model by running both.
 
     Args:
-        model: what :func:`~samepoint.models.features.load_features` takes, or a network.
+        model: what :func:`~samepoint.models.features.load_network` takes, or a network.
         output: the file.
         form: ``onnx`` or ``exported-program``.
         part: ``encoder``: normalised pictures (B, 3, H, W) to maps. ``matcher``: of a model for pairs of pictures.
@@ -134,14 +144,18 @@ def describe_part(model: str | Path | nn.Module, part: str, options: Propagation
         network: Any = model.eval()
         about: dict[str, Any] = {"model": type(model).__name__}
     else:
-        loaded = load_features(model)
+        loaded = load_network(model)
         network, about = loaded.network, {"model": loaded.identity()}
     about |= {"part": part, "samepoint": samepoint.__version__}
-    if part == "encoder":
-        return parts.encoder(network, about)
-    if part == "propagation":
-        return parts.propagation(network, about, options)
-    raise InputError(f"{about['model']}: has no matcher")
+    if isinstance(network, Matcher) != (part == "matcher"):
+        raise InputError(f"{part}: {type(network).__name__} has none")
+    match part:
+        case "encoder":
+            return parts.encoder(network, about)
+        case "matcher":
+            return parts.matcher(network, about)
+        case _:
+            return parts.propagation(network, about, options)
 
 
 def _check(form: str, part: str, dtype: str, size: Size | None) -> None:
@@ -158,6 +172,7 @@ def _check(form: str, part: str, dtype: str, size: Size | None) -> None:
 
 def _written(part: Part, path: Path, form: str, dtype: str, size: Size | None) -> dict[str, Any]:
     """Write the file and measure it: the fields of :class:`Exported`."""
+    size = size or part.only
     sizes = (size,) if size is not None else tuple(_fitting(trial, part.multiple) for trial in TRIALS)
     module = part.half() if dtype == "fp16" else part.module
     program = formats.trace(part, module, part.example(sizes[0], 0), part.shapes(size))
@@ -179,6 +194,7 @@ def _written(part: Part, path: Path, form: str, dtype: str, size: Size | None) -
         "sizes": sizes,
         "free": size is None,
         "difference": found.difference,
+        "mean": found.mean,
         "cosine": found.cosine,
         "matches": found.matches,
         "torch_ms": torch_ms,
@@ -216,17 +232,18 @@ def _compared(part: Part, run: formats.Runner, sizes: Sequence[Size]) -> tuple[A
 
 
 def _refuse(part: Part, found: Agreement, dtype: str) -> None:
-    if dtype == "int8":
-        if found.cosine is None or not found.cosine >= COSINE:
-            raise InputError(
-                f"{part.name} in int8 differs too much from the model: mean cosine similarity {found.cosine:.3f}, "
-                f"expected {COSINE} or more; nothing was written"
-            )
-    elif not found.difference <= DIFFERENCE[dtype]:
-        raise InputError(
-            f"{part.name} in {dtype} differs too much from the model: by {found.difference:.2g} of the range, expected "
-            f"{DIFFERENCE[dtype]:.2g} or less; nothing was written"
-        )
+    allowed = (LABEL_DIFFERENCE if part.name == "propagation" else DIFFERENCE).get(dtype)
+    if allowed is not None:
+        told = f"by {found.difference:.2g} of the range, expected {allowed:.2g} or less"
+        fits = found.difference <= allowed
+    elif found.cosine is not None:
+        told = f"mean cosine similarity {found.cosine:.3f}, expected {COSINE} or more"
+        fits = found.cosine >= COSINE
+    else:
+        told = f"by {found.mean:.2g} of the range in the mean, expected {MEAN} or less"
+        fits = found.mean <= MEAN
+    if not fits:
+        raise InputError(f"{part.name} in {dtype} differs too much from the model: {told}; nothing was written")
 
 
 def _fitting(size: Size, multiple: int) -> Size:

@@ -34,7 +34,7 @@ def trace(part: Part, module: nn.Module, inputs: Inputs, shapes: Shapes) -> Expo
             return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # the tracer raises whatever it runs into
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        hint = "; give one --size H,W" if any(part.shapes(None)[name] for name in part.inputs) else ""
+        hint = "" if shapes == part.shapes(part.only or (0, 0)) else "; give one --size H,W"
         raise InputError(f"{part.name}: cannot be traced ({reason[:200]}){hint}") from error
 
 

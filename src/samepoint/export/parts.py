@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,11 +16,13 @@ from ..errors import InputError
 from ..geometry import gaussian_maps
 from ..models.colour import standardise
 from ..models.features import FeatureNetwork, as_module
+from ..models.matcher import Matcher
 from .propagation import PropagationStep
 
 Size = tuple[int, int]
 Inputs = tuple[Tensor, ...]
-Shapes = Mapping[str, Any]
+Shapes = tuple[dict[int, Any], ...]
+"""The free axes of each input."""
 LARGEST = 1 << 15
 """Of a picture's side, in pixels, where it is free."""
 LABELS = 5
@@ -34,7 +36,7 @@ class Part:
     Attributes:
         name: ``encoder``, ``matcher`` or ``propagation``.
         module: float32, in eval mode, on the CPU; takes and gives tensors only.
-        half: makes the same in half precision, with float32 inputs and outputs.
+        half: makes the same, computing in half precision.
         inputs: names of the inputs.
         outputs: names of the outputs.
         example: inputs for pictures of a size (H, W), made of the rendered clip of a seed.
@@ -42,6 +44,7 @@ class Part:
         multiple: pictures of any size have sides that are multiples of this.
         cells: axis of the outputs along which a cell's numbers lie; None where outputs are not vectors.
         metadata: what a user of the file must know; JSON values.
+        only: the size (H, W) that is taken where none is asked for; None where any will do.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Part:
     multiple: int
     cells: int | None
     metadata: dict[str, Any]
+    only: Size | None = None
 
 
 class PropagationOptions(NamedTuple):
@@ -70,45 +74,61 @@ class PropagationOptions(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """A network's maps in float32 as a plain function of its input."""
+    """A network's maps as a plain function of its input, float32 in and out.
 
-    def __init__(self, network: FeatureNetwork) -> None:
+    Args:
+        network: which.
+        half: compute in half precision, on a copy of the network.
+    """
+
+    def __init__(self, network: FeatureNetwork, half: bool = False) -> None:
         super().__init__()
-        self.module = as_module(network)
-        self.network = network
+        self.network = copy.deepcopy(network) if half else network
+        self.module = as_module(self.network)
+        self.dtype = torch.float16 if half else torch.float32
+        self.module.to(self.dtype).eval()
 
     def forward(self, pictures: Tensor) -> Inputs:
-        """Maps (B, C, h, w), float32, of normalised pictures (B, 3, H, W), float32."""
-        return tuple(level.float() for level in self.network.features(pictures))
+        """Maps (B, C, h, w) of normalised pictures (B, 3, H, W)."""
+        return tuple(level.float() for level in self.network.features(pictures.to(self.dtype)))
 
 
-class HalfPrecision(nn.Module):
-    """A module in half precision between float32 inputs and outputs."""
+class PairMatcher(nn.Module):
+    """A matcher as a plain function of two inputs, float32 in and out.
 
-    def __init__(self, module: nn.Module) -> None:
+    Args:
+        matcher: which.
+        half: compute in half precision, on a copy.
+    """
+
+    def __init__(self, matcher: Matcher, half: bool = False) -> None:
         super().__init__()
-        self.module = copy.deepcopy(module).half()
+        self.matcher = copy.deepcopy(matcher) if half else matcher
+        self.dtype = torch.float16 if half else torch.float32
+        self.matcher.to(self.dtype).eval()
 
-    def forward(self, *inputs: Tensor) -> Inputs:
-        outputs = self.module(*(value.half() if value.is_floating_point() else value for value in inputs))
-        return tuple(value.float() for value in outputs)
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """The flow (1, 2, rows, columns) on the source's grid, pointing to the target, of normalised (1, 3, H, W)."""
+        # A matcher's flow lies on the grid of its second picture: the one that has the points.
+        flow: Tensor = self.matcher(target.to(self.dtype), source.to(self.dtype)).flow
+        return flow.float()
 
 
 def encoder(network: FeatureNetwork, about: dict[str, Any]) -> Part:
     """Normalised pictures to maps."""
-    module = Encoder(network).eval()
+    module = Encoder(network)
     multiple = max(lattice.stride for lattice in network.lattices)
 
     def example(size: Size, seed: int) -> Inputs:
         return (network.preprocess(rendered(size, seed)),)
 
     def shapes(size: Size | None) -> Shapes:
-        return {"pictures": {0: Dim("batch", min=1, max=1024), **_sides(size, multiple)}}
+        return ({0: Dim("batch", min=1, max=1024), **_sides(size, multiple)},)
 
     return Part(
         "encoder",
         module,
-        lambda: HalfPrecision(module),
+        lambda: Encoder(network, half=True),
         ("pictures",),
         tuple(f"map{index}" for index in range(len(network.lattices))),
         example,
@@ -146,17 +166,9 @@ def propagation(network: FeatureNetwork, about: dict[str, Any], options: Propaga
         return maps[-1], maps[:-1], labels, present
 
     def shapes(size: Size | None) -> Shapes:
-        if size is None:
-            height, width = Dim("height", min=9, max=LARGEST), Dim("width", min=9, max=LARGEST)
-            free = {1: height, 2: width}, {2: height, 3: width}
-        else:
-            free = {}, {}
-        return {
-            "query": free[0],
-            "keys": free[1],
-            "labels": {1: Dim("labels", min=1, max=1 << 20), **free[1]},
-            "present": {},
-        }
+        sides = [] if size is not None else [Dim(name, min=9, max=LARGEST) for name in ("height", "width")]
+        single, several = dict(enumerate(sides, start=1)), dict(enumerate(sides, start=2))
+        return single, several, {1: Dim("labels", min=1, max=1 << 20), **several}, {}
 
     return Part(
         "propagation",
@@ -181,13 +193,36 @@ def propagation(network: FeatureNetwork, about: dict[str, Any], options: Propaga
     )
 
 
+def matcher(network: Matcher, about: dict[str, Any]) -> Part:
+    """Two normalised pictures of one size to the flow between them."""
+    side = network.config.side
+
+    def example(size: Size, seed: int) -> Inputs:
+        source, target = network.preprocess(rendered(size, seed))[:, None]
+        return source, target
+
+    return Part(
+        "matcher",
+        PairMatcher(network),
+        lambda: PairMatcher(network, half=True),
+        ("source", "target"),
+        ("flow",),
+        example,
+        lambda size: ({}, {}),
+        1,
+        None,
+        {**about, "colour": colour_of(network), "side": side, "grid": list(network.grid_of((side, side)))},
+        (side, side),
+    )
+
+
 def rendered(size: Size, seed: int, frames: int = 2) -> Tensor:
     """Frames uint8 (T, H, W, 3) of a rendered clip, the same for the same seed."""
     clips = SyntheticClips(ClipSettings(frames=frames, size=size, speed=(0.02, 6.0)), seed=seed)
     return torch.from_numpy(clips.clip(0).frames)
 
 
-def colour_of(network: FeatureNetwork) -> dict[str, Any]:
+def colour_of(network: FeatureNetwork | Matcher) -> dict[str, Any]:
     """The input's colour space, and the mean and deviation to remove; RGB on the scale 0 to 1, Lab on its own."""
     ends = torch.stack([torch.zeros(1, 1, 3), torch.ones(1, 1, 3)])
     if network.colour == "rgb":

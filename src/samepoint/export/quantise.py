@@ -27,7 +27,7 @@ def quantise(source: Path, target: Path, names: Sequence[str], calibration: Sequ
     """
     quantization = needed("onnxruntime.quantization")
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined]
         def __init__(self) -> None:
             self.left = iter(calibration)
 

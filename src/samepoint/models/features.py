@@ -4,6 +4,8 @@
 |---|---|
 | a name of the weights table, a safetensors file with our metadata | :func:`samepoint.models.weights.load_model` |
 | ``fgvc-untrained`` | FGVC's configuration with random weights of a fixed seed: the floor of comparisons |
+| ``owner/name`` | the weight file of a repository of the Hub, either of the above or below |
+| ``hf:owner/name``, ``hf:folder`` | a backbone of transformers: :class:`TransformersBackbone` |
 | a file of others | what :func:`samepoint.models.convert.table.recognise` takes its names for |
 
 Foreign files are safetensors or what ``torch.save`` wrote, never unpickled beyond tensors and plain containers. Names
@@ -33,8 +35,9 @@ from .fitting import Network, shown
 from .matcher import Matcher
 from .network import PointNetwork
 from .resnet import ResNet, initialise
+from .transformers_backbone import PREFIX, TransformersBackbone, load_backbone
 from .vit import VisionTransformer
-from .weights import TABLE, has_our_metadata, load_model, resolve, sha256
+from .weights import TABLE, has_our_metadata, read_network, resolve, sha256
 
 __all__ = [
     "UNTRAINED",
@@ -76,9 +79,9 @@ class FeatureNetwork(Protocol):
         """Maps (B, C, h, w) of an input, the last the finest; not necessarily unit vectors."""
 
 
-MapNetwork = PointNetwork | ResNet | VisionTransformer
+MapNetwork = PointNetwork | ResNet | VisionTransformer | TransformersBackbone
 """The networks that are a :class:`FeatureNetwork`."""
-_Kind = TypeVar("_Kind", bound=Network, covariant=True)
+_Kind = TypeVar("_Kind", bound=Network | TransformersBackbone, covariant=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +104,12 @@ class LoadedNetwork(Generic[_Kind]):
         return {"name": self.name, **origin, **chosen}
 
 
-def load_network(name_or_path: str | Path, outputs: Outputs = None) -> LoadedNetwork[Network]:
+def load_network(name_or_path: str | Path, outputs: Outputs = None) -> LoadedNetwork[Network | TransformersBackbone]:
     """The network behind a name or a weight file, a matcher included; see the head of this module.
 
     Args:
-        name_or_path: a name of the weights table, ``fgvc-untrained``, or a file.
+        name_or_path: a name of the weights table, ``fgvc-untrained``, a file, a repository of the Hub, or ``hf:`` and
+            a backbone of transformers.
         outputs: the blocks (from 0) of a transformer or the stages (from 1) of a ResNet whose maps are wanted. By
             default the last block but one, stage 3, or what was chosen in conversion. Our own networks return all
             their levels.
@@ -117,17 +121,17 @@ def load_network(name_or_path: str | Path, outputs: Outputs = None) -> LoadedNet
     name = str(name_or_path)
     if name == UNTRAINED:
         return LoadedNetwork(_untrained(SEED, outputs), name, None, SEED, tuple(outputs or (3,)))
-    if name not in TABLE and not Path(name).is_file():
+    if name.startswith(PREFIX):
+        backbone, digest = load_backbone(name, outputs)
+        return LoadedNetwork(backbone, name, digest, None, backbone.outputs)
+    if name not in TABLE and not Path(name).is_file() and "/" not in name:  # which may be a repository
         known = (*TABLE, UNTRAINED)
         nearest = difflib.get_close_matches(name, known, 1, 0.3)
         hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}"
         raise InputError(f"unknown model {name!r}: neither a known name nor a file; {hint}")
     path = resolve(name_or_path)
-    if name in TABLE or has_our_metadata(path):
-        network = load_model(name_or_path, outputs)
-    else:
-        network = _recognised(path, outputs)
-    return LoadedNetwork(network, name if name in TABLE else path.name, sha256(path), None, outputs_of(network))
+    network = read_network(path, outputs) if name in TABLE or has_our_metadata(path) else _recognised(path, outputs)
+    return LoadedNetwork(network, path.name if Path(name).is_file() else name, sha256(path), None, outputs_of(network))
 
 
 def load_features(name_or_path: str | Path, outputs: Outputs = None) -> LoadedNetwork[MapNetwork]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from .matcher import Matcher
 from .network import PointNetwork
 from .refiner import Context, channels_last
 from .visibility import EVIDENCE
-from .weights import TABLE, Numbers, has_our_metadata, load_model, read_metadata, read_tensors, resolve, sha256
+from .weights import TABLE, Numbers, has_our_metadata, read_metadata, read_network, read_tensors, resolve, sha256
 
 TOLERANCE = 1e-3
 """Of the largest of an output's numbers: processors round differently, other weights differ by far more."""
@@ -52,7 +52,7 @@ def verify(name_or_path: str | Path) -> Verified:
         raise InputError(f"{path}: its sha256 is {digest}, but the table says {entry.sha256}: damaged or replaced")
     if entry is None and not has_our_metadata(path):
         raise InputError(f"{path}: has no samepoint metadata to verify it by; see: samepoint weights convert")
-    network, said, tensors = load_model(name_or_path), read_metadata(path), read_tensors(path)
+    network, said, tensors = read_network(path), read_metadata(path), read_tensors(path)
     content = said.get("tensors_sha256")
     if content is not None and content != tensors_sha256(tensors):
         raise InputError(f"{path}: its tensors are not those that were written into it")
@@ -61,6 +61,8 @@ def verify(name_or_path: str | Path) -> Verified:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     stored = entry.numbers if entry is not None else said.get("numbers", {})
+    if not isinstance(stored, Mapping):
+        raise InputError(f"{path}: its stored numbers are damaged")
     deviation = _deviation(stored, got, path) if stored else None
     checksum = "table" if entry is not None else None if content is None else "metadata"
     return Verified(str(name_or_path), digest, checksum, len(tensors), got, deviation)
@@ -74,7 +76,11 @@ def _deviation(stored: Numbers, got: Numbers, path: Path) -> float:
     """
     largest = 0.0
     for name in [*stored, *(name for name in got if name not in stored)]:
-        expected, actual = np.array(stored.get(name, ()), np.float64), np.array(got.get(name, ()), np.float64)
+        try:
+            expected = np.array(stored.get(name, ()), np.float64)
+        except (ValueError, TypeError):
+            raise InputError(f"{path}: its stored numbers are damaged ({name})") from None
+        actual = np.array(got.get(name, ()), np.float64)
         if expected.shape != actual.shape or not expected.size:
             raise InputError(f"{path}: its stored numbers are not those of its network ({name})")
         off = float(np.abs(expected - actual).max() / max(np.abs(expected).max(), 1e-12))

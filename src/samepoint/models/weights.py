@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..io.atomic import atomic_path
 from ..io.checkpoints import is_safetensors
 from .fitting import Network, config_of, filled, input_of, load_strictly, past_outputs, tensors_sha256
+from .transformers_backbone import PREFIX, TransformersBackbone, load_backbone, weight_files
 from .visibility import Hindsight
 
 __all__ = [
@@ -88,16 +89,24 @@ TABLE: dict[str, WeightsEntry] = {
 
 
 def resolve(name_or_path: str | Path) -> Path:
-    """The weight file behind a name of the table or a path.
+    """The weight file behind a name of the table, a path, a repository of the Hub, ``owner/name``, or ``hf:`` and a
+    backbone of transformers.
 
     Raises:
-        InputError: neither a known name (the nearest is suggested) nor an existing file.
+        InputError: neither a known name (the nearest is suggested) nor an existing file, or a repository that cannot be
+            had.
     """
     if str(name_or_path) in TABLE:
         return TABLE[str(name_or_path)].path
     path = Path(name_or_path)
     if path.is_file():
         return path
+    if str(name_or_path).startswith(PREFIX):
+        return weight_files(str(name_or_path))[0]
+    from .hub import download, is_repository  # the Hub's client takes a moment to import
+
+    if is_repository(name_or_path):
+        return download(str(name_or_path))
     nearest = difflib.get_close_matches(str(name_or_path), TABLE, 1, 0.3)
     hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(TABLE)}"
     raise InputError(f"unknown model {str(name_or_path)!r}: neither a known name nor a file; {hint}")
@@ -134,17 +143,25 @@ def has_our_metadata(path: Path) -> bool:
     return is_safetensors(path) and "samepoint" in _header(path)
 
 
-def load_model(name_or_path: str | Path = "samepoint-base", outputs: Sequence[int] | None = None) -> Network:
+def load_model(
+    name_or_path: str | Path = "samepoint-base", outputs: Sequence[int] | None = None
+) -> Network | TransformersBackbone:
     """The network itself, in eval mode, float32, on the CPU: what was trained or converted into the file.
 
     Args:
-        name_or_path: a name of the table or a file.
+        name_or_path: a name of the table, a file, a repository of the Hub, or ``hf:`` and a backbone of transformers.
         outputs: other stages of a ResNet or blocks of a transformer than the file says.
 
     Raises:
         InputError: unknown name, or a file that is damaged or does not fit its stated architecture.
     """
-    path = resolve(name_or_path)
+    if str(name_or_path).startswith(PREFIX):
+        return load_backbone(str(name_or_path), outputs)[0]
+    return read_network(resolve(name_or_path), outputs)
+
+
+def read_network(path: Path, outputs: Sequence[int] | None = None) -> Network:
+    """The network of a file that :func:`save_weights` wrote; see :func:`load_model`."""
     metadata = read_metadata(path)
     tensors = read_tensors(path)
     architecture, config = metadata.get("architecture"), metadata.get("config")

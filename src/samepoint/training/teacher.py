@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import InputError, MissingExtraError
+from ..errors import InputError
 from ..geometry import Lattice, fit_size
 from ..models.features import FeatureNetwork, as_module, load_features
 from .config import TeacherConfig
-
-_WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
 
 class Teacher:
@@ -77,59 +74,22 @@ def load_teacher(config: TeacherConfig) -> Teacher | None:
     """The teacher of a configuration; None where it names none.
 
     ``model`` is a name of the weights table, a weight file (DINOv2 with timm's names, a ResNet with torchvision's,
-    FGVC's checkpoints: see :mod:`samepoint.models.features`) or a repository of the Hub, ``owner/name``.
+    FGVC's checkpoints: see :mod:`samepoint.models.features`), a repository of the Hub with such a file, ``owner/name``,
+    or a backbone of transformers, ``hf:owner/name``.
 
     Raises:
         InputError: none of these, a file of unknown keys, or outputs that the network does not have.
-        MissingExtraError: a repository of the Hub without the ``train`` extra.
+        MissingExtraError: a backbone of transformers without the ``hf`` extra.
     """
     if config.model is None:
         return None
-    source = config.model
-    parts = source.split("/")
-    if not Path(source).exists() and len(parts) == 2 and all(parts) and not source.endswith(_WEIGHT_FILES):
-        source = str(_from_hub(source, config.file))
-    elif config.file is not None:
-        raise InputError(f"teacher.file: {config.file} lies in a Hub repository, but teacher.model is {config.model}")
-    return Teacher(load_features(source, config.outputs).network, config.short_side)
+    source: str | Path = config.model
+    if config.file is not None:
+        from ..models.hub import download, is_repository  # the Hub's client takes a moment to import
 
-
-def _from_hub(repository: str, file: str | None) -> Path:
-    """The weight file of a repository, from the local cache where it lies there."""
-    try:
-        import huggingface_hub as hub
-        from huggingface_hub.errors import EntryNotFoundError
-    except ImportError as error:
-        raise MissingExtraError(f"teacher {repository} from the Hub", "train") from error
-    try:
-        try:
-            return Path(hub.hf_hub_download(repository, file or "model.safetensors"))
-        except EntryNotFoundError:
-            if file is not None:
-                raise
-        return Path(hub.hf_hub_download(repository, _only_weights(hub.list_repo_files(repository), repository)))
-    except InputError:
-        raise
-    except Exception as error:  # the Hub's client raises whatever its transport does
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(
-            f"teacher.model: {repository} is no file, and cannot be had from the Hub ({reason[:200]})"
-        ) from error
-
-
-def _only_weights(files: list[Any], repository: str) -> str:
-    """The one weight file of a listing; of several formats the first of ``_WEIGHT_FILES``.
-
-    >>> _only_weights(["a.pth", "README.md", "b.safetensors"], "owner/name")
-    'b.safetensors'
-    """
-    for suffix in _WEIGHT_FILES:
-        found = [str(file) for file in files if str(file).endswith(suffix)]
-        if len(found) == 1:
-            return found[0]
-        if found:
+        if not is_repository(config.model):
             raise InputError(
-                f"teacher.model: {repository} has {len(found)} weight files; set teacher.file to one of "
-                f"them ({', '.join(sorted(found)[:5])})"
+                f"teacher.file: {config.file} lies in a Hub repository, but teacher.model is {config.model}"
             )
-    raise InputError(f"teacher.model: {repository} has no weight file ({', '.join(_WEIGHT_FILES)})")
+        source = download(config.model, config.file)
+    return Teacher(load_features(source, config.outputs).network, config.short_side)
