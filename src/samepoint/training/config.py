@@ -5,15 +5,15 @@ from __future__ import annotations
 import difflib
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..datasets.augment import Augmentation
 from ..datasets.synthetic import ClipSettings
 from ..datasets.video_folder import Gap
 from ..errors import InputError
+from ..io.config_file import read_config
 from ..models.colour import ColourSpace
 from ..models.network import NetworkConfig
 from .loop_config import LoopConfig, Tracker
@@ -329,58 +329,9 @@ class FeaturesConfig(_Strict):
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> FeaturesConfig:
-    """Read a YAML configuration and apply ``key.sub=value`` overrides (values are YAML).
+    """The configuration in a YAML file, changed by ``key.sub=value`` overrides.
 
     Raises:
         InputError: missing file, bad YAML, unknown key (with the nearest known one) or a value out of range.
     """
-    path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the configuration ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected a mapping of keys to values")
-    for override in overrides or []:
-        _apply(values, override)
-    try:
-        return FeaturesConfig.model_validate(values)
-    except ValidationError as error:
-        raise InputError(f"{path}: {_explain(error)}") from error
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise InputError(f"--set {override}: expected key=value")
-    *parents, last = key.split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
-            raise InputError(f"--set {override}: {parent} is not a group of keys")
-    try:
-        values[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: the value is not YAML") from error
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] != "extra_forbidden":
-        return f"{where}: {first['msg']}" + (f" (got {first['input']!r})" if first["type"] != "missing" else "")
-    known = _known_keys(FeaturesConfig)
-    nearest = difflib.get_close_matches(where, known, 1, 0.4)
-    return f"unknown key {where}" + (f"; did you mean {nearest[0]}?" if nearest else "")
-
-
-def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    keys = []
-    for name, field in model.model_fields.items():
-        keys.append(prefix + name)
-        for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                keys += _known_keys(kind, f"{prefix}{name}.")
-    return keys
+    return read_config(path, FeaturesConfig, overrides or [])

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-import yaml
 
-from ..io.atomic import atomic_write
+from ..io.config_file import write_config
 from .checkpoints import Checkpoints
 from .config import FeaturesConfig, load_config
 from .draws import kept_draws
@@ -44,7 +43,6 @@ def train(
         torch.manual_seed(config.seed)
         task = FeaturesTask(config)
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(folder / "config.yaml", "w") as file:
-            yaml.safe_dump(config.model_dump(mode="json"), file, sort_keys=False)
+        write_config(config, folder / "config.yaml")
         run(task, config.loop(), folder, resume, progress)
     return task.weights
