@@ -181,9 +181,8 @@ def _rests(place: Path) -> Iterator[Path]:
 def _formats(height: int) -> str:
     """yt-dlp's selection: pictures without sound if there are any, in one piece, no taller than the limit."""
     transfer = f"[protocol~='^({'|'.join(_PROTOCOLS)})$']"
-    return (
-        "/".join(f"{kind}[height<={height}]{transfer}" for kind in ("bv", "bv*")) + f"/b[height<=?{height}]{transfer}"
-    )
+    named = "/".join(f"{kind}[height<={height}]{transfer}" for kind in ("bv", "bv*"))
+    return f"{named}/b[height<=?{height}]{transfer}"
 
 
 def _format_key(info: dict[str, Any]) -> str:

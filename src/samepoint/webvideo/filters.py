@@ -82,8 +82,8 @@ class Filter(NamedTuple):
 def is_creative_commons(stated: Any) -> bool:
     """Whether a licence, as a page states it, is one of Creative Commons.
 
-    >>> [is_creative_commons(text) for text in ("Creative Commons Attribution license", "CC BY-SA 4.0", "YouTube", None)]
-    [True, True, False, False]
+    >>> [is_creative_commons(text) for text in ("Creative Commons Attribution license", "CC BY-SA 4.0", "YouTube")]
+    [True, True, False]
     """
     if not isinstance(stated, str):
         return False

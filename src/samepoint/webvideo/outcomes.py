@@ -79,7 +79,7 @@ def explain(error: BaseException) -> Outcome:
         return Outcome("refused", next(_message(one) for one in chain if type(one).__name__ == "RefusedError"))
     if "GeoRestrictedError" in kinds:
         return Outcome("region", detail)
-    status = next((one.status for one in chain if isinstance(getattr(one, "status", None), int)), None)
+    status = next((status for one in chain if isinstance(status := getattr(one, "status", None), int)), None)
     if status is not None:
         word = _STATUS.get(status, "server" if status >= 500 else "http")
         return Outcome(word, detail, status in _TRANSIENT, _retry_after(chain))

@@ -89,7 +89,7 @@ def _carried(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
 
 
 def _spelled(host: str) -> Address | None:
-    """The address that a host spells out, in any way that a C library takes: ``127.1``, ``0x7f000001``, ``017700000001``."""
+    """The address that a host spells out, in any way that a C library takes: ``127.1``, ``0x7f000001``, ``0177.1``."""
     try:
         return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

@@ -15,10 +15,11 @@ import re
 import socket
 import time
 import urllib.request
+import urllib.response
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -51,6 +52,7 @@ class Guard:
     settings: NetworkSettings
     deadline: float | None = None  # of time.monotonic()
     failure: RequestError | None = None  # of the last request, None where it had an answer
+    answers: list[http.client.HTTPResponse] = field(default_factory=list)  # some extractors read none to its end
 
     def check(self, url: str) -> None:
         """Raises UnsafeURLError where a URL must not be asked for."""
@@ -99,6 +101,10 @@ class _Response(http.client.HTTPResponse):
 
     guard: Guard
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.guard.answers.append(self)
+
     def read(self, amt: int | None = None) -> bytes:
         whole = amt is None or amt < 0
         wanted = LONGEST_PAGE if amt is None or amt < 0 else amt
@@ -120,7 +126,7 @@ class _Response(http.client.HTTPResponse):
         return data
 
 
-class _Handler(_urllib.HTTPHandler):  # type: ignore[misc]
+class _Handler(_urllib.HTTPHandler):
     """http and https with the guard's connections and bounded answers."""
 
     def __init__(self, guard: Guard, context: Any) -> None:
@@ -152,11 +158,22 @@ class _Handler(_urllib.HTTPHandler):  # type: ignore[misc]
             data = _unpacked(packed, zlib.MAX_WBITS | (16 if encoding == "gzip" else 0))
         except zlib.error:
             data = _unpacked(packed, -zlib.MAX_WBITS)
-        plain = urllib.request.addinfourl(io.BytesIO(data), resp.headers, resp.url, resp.code)
+        plain: Any = urllib.response.addinfourl(io.BytesIO(data), resp.headers, resp.url, resp.code)
         plain.msg = resp.msg
         return plain
 
     https_response = http_response
+
+
+class _Redirects(_urllib.RedirectHandler):
+    """Followed to where a request of our own might go."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        self._guard.check(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _unpacked(packed: bytes, window: int) -> bytes:
@@ -167,7 +184,7 @@ def _unpacked(packed: bytes, window: int) -> bytes:
     return data
 
 
-class GuardedRH(_urllib.UrllibRH):  # type: ignore[misc]
+class GuardedRH(_urllib.UrllibRH):
     """yt-dlp's own way of making requests, with our handler and without files, FTP and data URLs."""
 
     _SUPPORTED_URL_SCHEMES = ("http", "https")
@@ -188,7 +205,7 @@ class GuardedRH(_urllib.UrllibRH):  # type: ignore[misc]
             urllib.request.UnknownHandler(),
             urllib.request.HTTPDefaultErrorHandler(),
             urllib.request.HTTPErrorProcessor(),
-            _urllib.RedirectHandler(),
+            _Redirects(self._guard),
         ):
             opener.add_handler(handler)
         opener.addheaders = []
@@ -219,7 +236,7 @@ class _Log:
     info = warning = error = debug
 
 
-class Client(yt_dlp.YoutubeDL):  # type: ignore[misc]
+class Client(yt_dlp.YoutubeDL):
     """A YoutubeDL whose every request meets the guard."""
 
     def __init__(self, guard: Guard, params: dict[str, Any]) -> None:
@@ -274,6 +291,9 @@ def client(settings: NetworkSettings, deadline: float | None = None, **params: A
             if "Got error" in str(error) and guard.failure is not None:
                 raise error from guard.failure  # the downloader tells of it in its message only
             raise
+        finally:
+            for answer in guard.answers:
+                answer.close()
 
 
 def _cookies(settings: NetworkSettings) -> io.StringIO | None:
