@@ -53,14 +53,22 @@ def accepted(followed: Followed, size: tuple[int, int], settings: AcceptSettings
     for t in range(frames):
         fresh = started == t
         now = (passes[:, t] & ~lost & (started < t)) | fresh
-        if settings.motion is not None and t:
-            rows = np.flatnonzero(now & ~fresh & (alive[:, t - 1] | settings.returns))
-            before, after = followed.xy[rows, t - 1], followed.xy[rows, t]
-            now[rows[~consistent(before, after, settings.motion, followed.cell)]] = False
+        for span in settings.motion.spans if settings.motion is not None else ():
+            if span <= t:
+                known = now & ~fresh & (alive[:, t - span] | (settings.returns & passes[:, t - span]))
+                now[_astray(followed, np.flatnonzero(known), t - span, t, settings.motion)] = False
         alive[:, t] = now
         if not settings.returns:
             lost |= ~now & (started < t)
     return _long_enough(alive, started, settings)
+
+
+def _astray(followed: Followed, rows: np.ndarray, first: int, last: int, rule: MotionSettings | None) -> np.ndarray:
+    """Those of the labels ``rows`` that moved unlike their surroundings between two frames."""
+    if rule is None:
+        return rows[:0]
+    fits = consistent(followed.xy[rows, first], followed.xy[rows, last], rule, followed.cell)
+    return rows[~fits]
 
 
 def _passes(followed: Followed, size: tuple[int, int], settings: AcceptSettings) -> np.ndarray:

@@ -73,7 +73,9 @@ def best_match(wanted: Tensor, level: Tensor, centre: Tensor, radius: int, tempe
 class ChainedPoints:
     """Each point is what its seed frame and the frame before show of it, in even parts, looked for near its last place.
 
-    A :class:`~samepoint.tracking.tracker.Method`; the confidence is the similarity of the match, not calibrated.
+    A soft read-out is off by as much as the features around the point are lopsided. What it is off by where the answer
+    is known, in the frames that the features are from, is taken away, so that what stands still stays. A
+    :class:`~samepoint.tracking.tracker.Method`; the confidence is the similarity of the match, not calibrated.
     """
 
     def __init__(self, lattices: Sequence[Lattice], settings: ChainSettings | None = None) -> None:
@@ -82,26 +84,44 @@ class ChainedPoints:
         self.lattice = lattices[self.level]
         self.anchor = torch.zeros(0, 0)
         self.last = torch.zeros(0, 0)
+        self.anchor_bias = torch.zeros(0, 2)
+        self.last_bias = torch.zeros(0, 2)
         self.xy = torch.zeros(0, 2)
 
     def add(self, maps: tuple[Tensor, ...], xy: Tensor) -> None:
         """Start points (N, 2), raster pixels, in the frame of these channels-last maps (1, h, w, C)."""
-        feature = features_at(maps[self.level][0], self.lattice.to_cells(xy))
-        old = len(self.xy) > 0
-        self.anchor = torch.cat([self.anchor, feature]) if old else feature
-        self.last = torch.cat([self.last, feature]) if old else feature
-        self.xy = torch.cat([self.xy, xy]) if old else xy
+        feature, bias = self._looks(maps[self.level][0], self.lattice.to_cells(xy))
+        if len(self.xy):
+            self.anchor, self.last = torch.cat([self.anchor, feature]), torch.cat([self.last, feature])
+            self.anchor_bias, self.last_bias = torch.cat([self.anchor_bias, bias]), torch.cat([self.last_bias, bias])
+            self.xy = torch.cat([self.xy, xy])
+        else:
+            self.anchor, self.last, self.anchor_bias, self.last_bias, self.xy = feature, feature, bias, bias, xy
 
     def keep(self, mask: Tensor) -> None:
         """Forget the points where ``mask`` (N,) is false."""
         self.anchor, self.last, self.xy = self.anchor[mask], self.last[mask], self.xy[mask]
+        self.anchor_bias, self.last_bias = self.anchor_bias[mask], self.last_bias[mask]
 
     def step(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Go on to the next frame: places (N, 2), raster pixels, and similarities (N,) clamped to 0 to 1."""
         level, settings = maps[self.level][0], self.settings
         wanted = settings.anchor * self.anchor + (1 - settings.anchor) * self.last
+        bias = settings.anchor * self.anchor_bias + (1 - settings.anchor) * self.last_bias
         centre = self.lattice.to_cells(self.xy)
         cells, similarity = best_match(wanted, level, centre, settings.radius, settings.temperature)
-        self.last = features_at(level, cells)
+        cells = cells - bias
+        self.last, self.last_bias = self._looks(level, cells)
         self.xy = self.lattice.to_pixels(cells)
         return self.xy, similarity.clamp(0, 1)
+
+    def _looks(self, level: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, C) at ``cells`` (N, 2), and how far off the read-out is there."""
+        feature = features_at(level, cells)
+        return feature, read_out_bias(feature, level, cells, self.settings.temperature)
+
+
+def read_out_bias(features: Tensor, level: Tensor, cells: Tensor, temperature: float) -> Tensor:
+    """How far (N, 2), in cells, the soft read-out is off for features taken from ``cells`` of the same map."""
+    found, _ = best_match(features, level, cells, 1, temperature)
+    return (found - cells).clamp(-_AROUND, _AROUND)

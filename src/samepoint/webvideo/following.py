@@ -19,7 +19,7 @@ from ..tracking.hindsight import Review
 from ..tracking.refined import RefinedPoints
 from ..tracking.tracker import Method
 from .acceptance import AcceptSettings, Followed
-from .chained import best_match, features_at, matching_level
+from .chained import best_match, features_at, matching_level, read_out_bias
 
 _BACK = 4  # cells around where a point was that its match is led back to
 _SHARP = 0.03  # temperature of that match's sub-cell place
@@ -214,6 +214,7 @@ def led_back(before: Tensor, level: Tensor, lattice: Lattice, old: Tensor, new: 
     there, here = lattice.to_cells(old), lattice.to_cells(new)
     wanted = features_at(level, here)
     back, _ = best_match(wanted, before, there, _BACK, _SHARP)
+    back = back - read_out_bias(wanted, level, here, _SHARP)
     similarity = (wanted * features_at(before, there)).sum(1)
     return (back - there).norm(dim=1) * lattice.stride, similarity
 

@@ -179,7 +179,8 @@ def read_published(
     Args:
         folder: holds ``0_pred.npy``, ``1_pred.npy``, ...; each belongs to frame ``start`` plus its number.
         size: (H, W) of the video.
-        seeds: only the labels of the cells nearest to a grid of so many points a side; None for all.
+        seeds: only the labels of the cells that hold a grid of so many points a side; None for all that are anywhere
+            after the first map, in raster order.
         start: the shot's first frame.
         fps: of the video.
 
@@ -189,7 +190,11 @@ def read_published(
     paths = list_maps(folder)
     first = read_map(paths[0])
     height, width = first.shape
-    wanted = np.arange(first.size) if seeds is None else seed_cells(seeds, (height, width))
+    if seeds is None:
+        later = np.unique(read_map(paths[1])) if len(paths) > 1 else np.zeros(0, np.int64)
+        wanted = later[later != LOST]
+    else:
+        wanted = seed_cells(seeds, (height, width))
     xy = np.full((len(wanted), len(paths), 2), np.nan, np.float32)
     for t, path in enumerate(paths):
         labels = first if t == 0 else read_map(path)
@@ -223,7 +228,7 @@ def open_labels(path: str | Path, row: dict[str, Any]) -> Labels:
     """
     if Path(path).is_dir():
         size = (int(row["height"]), int(row["width"]))
-        return read_published(path, size, start=int(row["start"]), fps=float(row.get("fps") or 25.0))
+        return read_published(path, size, seeds=None, start=int(row["start"]), fps=float(row.get("fps") or 25.0))
     return read_labels(path)
 
 

@@ -24,6 +24,7 @@ class MotionSettings(BaseModel):
     mates: int = Field(6, ge=1)  # of these, how many that moved most like it are fitted
     limit: float = Field(5.0, gt=0)  # residuals of so many robust deviations are too far
     floor: float = Field(1.0, ge=0)  # cells; smaller residuals are never too far
+    spans: tuple[int, ...] = (1, 8)  # frames that a motion is looked at over: long ones show what slides away slowly
 
 
 def consistent(before: np.ndarray, after: np.ndarray, settings: MotionSettings, cell: float = 1.0) -> np.ndarray:

@@ -15,7 +15,7 @@ from .label_file import Labels
 from .legacy_labels import open_labels
 from .rows import Row
 
-_HELD = 64  # shots whose labels are kept in memory
+_HELD = 16  # shots whose labels are kept in memory
 
 
 class PairSettings(BaseModel):
