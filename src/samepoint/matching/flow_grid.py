@@ -103,10 +103,7 @@ def keypoints_to_flow(
         there, here = (
             xy / xy.new_tensor([size[1], size[0]]) for xy, size in ((source_xy, source_size), (target_xy, target_size))
         )
-        # Relative to the nearest pair, so that weights cannot all vanish.
-        away = (apart.square().sum(-1) / (2 * (reach / 2) ** 2)).masked_fill(~inside, float("inf"))
-        nearest = away.amin(-1, keepdim=True)
-        weight = (nearest.where(mask[..., None], nearest.new_zeros(())) - away).exp()
+        weight = (apart.square().sum(-1) / (-2 * (reach / 2) ** 2)).exp() * inside  # (..., N, K), e^-4 at the corners
         flow = weight @ ((there - here) * scale) / weight.sum(-1, keepdim=True).clamp_min(1e-12)
     flow = flow * mask[..., None]
     return flow.transpose(-1, -2).unflatten(-1, cells), mask.unflatten(-1, cells)
@@ -114,6 +111,8 @@ def keypoints_to_flow(
 
 def _published(source_xy: Tensor, target_xy: Tensor, inside: Tensor) -> Tensor:
     """The last source point of each box minus the mean of its target points, pixels (..., N, 2)."""
+    if not inside.shape[-1]:
+        return target_xy.new_zeros((*inside.shape[:-1], 2))
     order = torch.arange(inside.shape[-1], device=inside.device) + 1
     last = (inside * order).argmax(-1)  # (..., N)
     chosen = source_xy.gather(-2, last[..., None].expand(*last.shape, 2))

@@ -277,11 +277,8 @@ class Matcher(nn.Module):
             raise InputError(f"a picture must be uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}")
         height, width = self.working_size((rgb.shape[0], rgb.shape[1]))
         if (height, width) != rgb.shape[:2]:
-            smaller = height < rgb.shape[0]
-            rgb = np.asarray(
-                cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR),
-                np.uint8,
-            )
+            how = cv2.INTER_AREA if height < rgb.shape[0] else cv2.INTER_LINEAR
+            rgb = np.asarray(cv2.resize(rgb, (width, height), interpolation=how), np.uint8)
         pixels = torch.from_numpy(np.require(rgb, requirements=["C", "W"]))[None]
         return self.describe(self.preprocess(pixels.to(self.confidence.weight.device)), grid)
 
