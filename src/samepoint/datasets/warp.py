@@ -104,7 +104,8 @@ class Warp:
         """
         if self.splines is not None:
             raise InputError("a warp with splines can only be followed back: source_of")
-        return _apply(np.linalg.inv(self.back), np.asarray(xy, np.float64).reshape(-1, 2)).astype(np.float32)
+        forward: Matrix = np.linalg.inv(self.back)
+        return _apply(forward, np.asarray(xy, np.float64).reshape(-1, 2)).astype(np.float32)
 
     def picture(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The new picture, bilinear and smoothed where it shrinks; black where the old one ends."""
@@ -124,8 +125,7 @@ class Warp:
     def inside(self, xy: NDArray[Any], margin: float = 0.0) -> NDArray[np.bool_]:
         """Which points (N, 2) lie in the new picture, ``margin`` pixels from its border."""
         limits = np.array([self.size[1], self.size[0]]) - margin
-        inside: NDArray[np.bool_] = ((xy >= margin) & (xy <= limits)).all(axis=1)
-        return inside
+        return np.asarray(((xy >= margin) & (xy <= limits)).all(axis=1), np.bool_)
 
 
 def draw_warp(old: Size, new: Size, settings: WarpSettings, rng: np.random.Generator) -> Warp:

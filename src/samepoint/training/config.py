@@ -18,6 +18,7 @@ from ..models.colour import ColourSpace
 from ..models.network import NetworkConfig
 from .loop_config import LoopConfig, Tracker
 from .losses import Label, TeacherNorm
+from .schedule import learning_rate
 
 
 class _Strict(BaseModel):
@@ -262,6 +263,13 @@ class OptimiserConfig(_Strict):
     gamma: float = Field(0.3, gt=0, le=1)
     clip: float | None = Field(1.0, gt=0)  # largest norm of the gradient; null does not limit it
     ema: float = Field(0.998, ge=0, lt=1)  # 0: no average
+
+    def rate_at(self, step: int, steps: int) -> float:
+        """Learning rate of a step, counted from 0, of so many."""
+        if self.schedule == "cosine" or step < self.warmup:
+            return learning_rate(step, steps, self.rate, self.final, self.warmup)
+        passed = sum(step >= share * steps for share in self.milestones)
+        return self.rate * self.gamma**passed
 
 
 class CalibrationConfig(_Strict):

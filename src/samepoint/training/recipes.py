@@ -25,7 +25,6 @@ from .data import RenderedBatches, textures_of
 from .loading import in_order
 from .losses import visible_by_flow
 from .objectives import Batch, Objectives, Student
-from .schedule import learning_rate
 from .sources import ClipSource, FlowItem, FlowPairs, FlyingPairs, RealClips, RenderedPairs, VosPairs
 from .task import Task
 from .teacher import load_teacher
@@ -67,11 +66,7 @@ class FeaturesTask(Task[Batch]):
         return kind(trained, lr=settings.rate, weight_decay=settings.weight_decay)
 
     def rate(self, step: int) -> float:
-        settings, steps = self.config.optimiser, self.config.steps
-        if settings.schedule == "cosine" or step < settings.warmup:
-            return learning_rate(step, steps, settings.rate, settings.final, settings.warmup)
-        passed = sum(step >= share * steps for share in settings.milestones)
-        return settings.rate * settings.gamma**passed
+        return self.config.optimiser.rate_at(step, self.config.steps)
 
     def batches(self, positions: range) -> Iterator[Batch]:
         return in_order(self.dataset, positions, self.config.data.workers)

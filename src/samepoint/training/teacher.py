@@ -26,6 +26,11 @@ class Teacher:
         self.network, self.short_side = network, short_side
         self.module: nn.Module = as_module(network).eval().requires_grad_(False)
 
+    @property
+    def channels(self) -> int:
+        """Of its maps."""
+        return self.network.channels[-1]
+
     def to(self, device: torch.device | str) -> Teacher:
         """Itself, moved."""
         self.module.to(device)

@@ -90,14 +90,16 @@ class Validation:
         }
 
 
-def benchmark_scores(name: str, root: Path, weights: Path, limit: int | None) -> dict[str, float]:
-    """A benchmark's figures under its own protocol, of its first items.
+def benchmark_scores(
+    name: str, root: Path, weights: Path, limit: int | None, split: str | None = None
+) -> dict[str, float]:
+    """A benchmark's figures under its own protocol, of its first items, in another split where pairs have one.
 
     Raises:
         InputError: an unknown benchmark, or nothing of it in the folder.
     """
     found: dict[str, float] = {}
-    for benchmark in make(name, Asked(root, Model(str(weights)))).values():
+    for benchmark in make(name, Asked(root, Model(str(weights)), split=split)).values():
         scorer = benchmark.scorer()
         for item in benchmark.items(benchmark.names()[:limit]):
             scorer.update(item, Prediction(root / item.name, dict(benchmark.predict(item))))

@@ -29,6 +29,8 @@ class Identity(NamedTuple):
     """Of its weight file; None where the weights are made from a fixed seed."""
     ours: bool
     """Whether the default tracker can use it."""
+    architecture: str | None = None
+    """As our own files say it; None for others."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,9 @@ class Model:
             return Identity(self.source, None, False)
         path = resolve(self.source)
         known = self.source in TABLE
-        ours = known or (has_our_metadata(path) and read_metadata(path).get("architecture") == "PointNetwork")
-        return Identity(self.source if known else path.name, sha256(path), ours)
+        architecture = read_metadata(path).get("architecture") if known or has_our_metadata(path) else None
+        ours = architecture == "PointNetwork"
+        return Identity(self.source if known else path.name, sha256(path), ours, architecture)
 
     @cached_property
     def network(self) -> nn.Module:
@@ -73,6 +76,8 @@ class Asked:
     scoring: str | None = None
     """The scoring protocol to report first; the benchmark's own when None."""
     query_mode: str = "first"
+    split: str | None = None
+    """Of pairs of pictures: another than the one that is reported, to validate on."""
     task: str | None = None
     """For JHMDB ``joints`` or ``masks``; both when None."""
 

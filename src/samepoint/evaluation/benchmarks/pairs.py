@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,6 +22,13 @@ from samepoint.evaluation.predictions import Arrays, Prediction
 
 if TYPE_CHECKING:
     from samepoint.matching.features import FeatureMatchSettings, PictureEncoder, PictureMap
+    from samepoint.matching.pair_model import LearntMatcher
+    from samepoint.models.matcher import Columns
+
+    Encoded = tuple[Columns, tuple[int, int]]
+
+_KEPT = 32
+"""Pictures whose hyper-columns are kept: many pairs share few pictures."""
 
 _READERS = {
     "spair-71k": spair.pairs,
@@ -39,7 +47,13 @@ class PairBenchmark:
         if asked.settings not in (None, "samepoint"):
             raise InputError(f"--protocol {asked.settings}: settings for videos; {name} compares pictures")
         self.name, self.asked = name, asked
+        self._kept: dict[tuple[Path, bool], Encoded] = {}
         self.protocol = PROTOCOLS[asked.scoring or known[0]]
+
+    @property
+    def learnt(self) -> bool:
+        """Whether the model is a matcher, which needs no settings, rather than a network that gives features."""
+        return self.asked.model.identity.architecture == "Matcher"
 
     @cached_property
     def matching(self) -> FeatureMatchSettings:
@@ -50,7 +64,7 @@ class PairBenchmark:
 
     @cached_property
     def pairs(self) -> Pairs:
-        return _READERS[self.name](self.asked.root)
+        return _READERS[self.name](self.asked.root, *([] if self.asked.split is None else [self.asked.split]))
 
     def names(self) -> tuple[str, ...]:
         return tuple(entry.name for entry in self.pairs.entries)
@@ -62,7 +76,7 @@ class PairBenchmark:
         asks: dict[str, Any] = {"direction": self.protocol.direction, "whole_queries": self.protocol.whole_queries}
         if self.protocol.whole_queries:
             asks["space"] = self.protocol.space
-        return plain({"name": "samepoint", **asdict(self.matching), **asks})
+        return plain({"name": "samepoint", **({} if self.learnt else asdict(self.matching)), **asks})
 
     def items(self, only: Collection[str]) -> Iterator[ImagePair]:
         wanted = frozenset(only)
@@ -77,7 +91,15 @@ class PairBenchmark:
         model = self.asked.model
         return PictureEncoder(model.network, self.matching, device=model.device)  # type: ignore[arg-type]
 
+    @cached_property
+    def matcher(self) -> LearntMatcher:
+        from samepoint.matching.pair_model import LearntMatcher
+
+        return LearntMatcher(self.asked.model.network, device=self.asked.model.device)  # type: ignore[arg-type]
+
     def predict(self, item: ImagePair) -> Arrays:
+        if self.learnt:
+            return self._match(item)
         from samepoint.matching.features import match_maps
 
         source, target = self._map(item, "source"), self._map(item, "target")
@@ -86,6 +108,27 @@ class PairBenchmark:
         asked = self.protocol.queries(_sides(item, self.protocol)[0], source.size)
         xy, confidence = match_maps(source, target, asked, self.matching)
         return {"xy": xy, "confidence": confidence, "size": np.array(target.size)}
+
+    def _match(self, item: ImagePair) -> Arrays:
+        pictures = [
+            ((item.source_path, item.mirrored), item.source, item.source_size),
+            ((item.target_path, item.mirrored), item.target, item.target_size),
+        ]
+        if self.protocol.direction == "t2s":
+            pictures.reverse()
+        source, target = (self._columns(*picture) for picture in pictures)
+        asked = self.protocol.queries(_sides(item, self.protocol)[0], source[1])
+        found = self.matcher.carry(source, target, np.asarray(asked, np.float32))
+        return {"xy": found.xy, "confidence": found.confidence, "size": np.array(target[1])}
+
+    def _columns(self, key: tuple[Path, bool], read: Callable[[], np.ndarray], size: tuple[int, int]) -> Encoded:
+        from samepoint.matching.pictures import Picture
+
+        found = self._kept.pop(key, None) or self.matcher.encode(Picture(read(), size))
+        self._kept[key] = found
+        while len(self._kept) > _KEPT:
+            self._kept.pop(next(iter(self._kept)))
+        return found
 
     def _map(self, item: ImagePair, which: str) -> PictureMap:
         path, read = (item.source_path, item.source) if which == "source" else (item.target_path, item.target)

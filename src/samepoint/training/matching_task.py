@@ -1,0 +1,296 @@
+"""What a configuration of ``train matching`` means: its matcher, its pairs, its objectives, what is saved."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..datasets import pf_pascal, pf_willow, spair
+from ..datasets.frame_cache import FrameCache
+from ..datasets.video_folder import VideoFolder, default_cache
+from ..errors import InputError
+from ..models.features import load_network
+from ..models.matcher import Matcher
+from ..models.weights import load_model, save_weights
+from ..structures.matches import Matches
+from ..viz.matches import draw_matches
+from ..webvideo.catalog import Catalogue
+from ..webvideo.pairs import PairSampler
+from .loading import in_order
+from .matching_config import LabelledPairsConfig, MatchingConfig
+from .matching_data import (
+    Changes,
+    CrossPairs,
+    KeypointPairs,
+    PairItem,
+    PairSource,
+    WarpedPictures,
+    WebPairs,
+    stacked,
+)
+from .matching_objectives import NEAR, MatchBatch, MatchingObjectives
+from .task import Task
+from .teacher import load_teacher
+from .validation import benchmark_scores
+
+_GIGABYTE = 1_000_000_000
+_HELD_OUT, _CALIBRATION = 1, 2  # seeds of pictures that training does not see in this form
+_READERS = {"spair-71k": spair.pairs, "pf-pascal": pf_pascal.pairs, "pf-willow": pf_willow.pairs}
+
+
+class MatchingTask(Task[MatchBatch]):
+    """The matcher of a configuration, and what is trained beside it.
+
+    Raises:
+        InputError: an objective lacks its data or its teacher; weights that do not fit.
+    """
+
+    def __init__(self, config: MatchingConfig) -> None:
+        self.config = config
+        self.matcher, self.copied = matcher_of(config)
+        teacher = load_teacher(config.teacher) if config.loss.distillation > 0 else None
+        if config.loss.distillation > 0 and teacher is None:
+            raise InputError("loss.distillation: learns from a teacher; set teacher.model")
+        self.size = config.data.size or config.model.side
+        self.objectives = MatchingObjectives(self.matcher, config.loss, self.size, teacher)
+        self.networks = self.objectives.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.exported = self.matcher
+        self.dataset = PairBatches(config, self.size)
+        self.images = self.dataset.images
+        self.weights = Path(config.output) / "model.safetensors"
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        settings = self.config.optimiser
+        shares = {"matcher.hypercolumn.": settings.backbone, "discriminator.": settings.discriminator}
+        groups: dict[float, list[torch.nn.Parameter]] = {}
+        for name, value in self.objectives.named_parameters():
+            share = next((share for prefix, share in shares.items() if name.startswith(prefix)), 1.0)
+            if share > 0 and value.requires_grad:
+                groups.setdefault(share, []).append(value)
+        kind = torch.optim.AdamW if settings.kind == "adamw" else torch.optim.Adam
+        made = [{"params": values, "scale": share} for share, values in groups.items()]
+        return kind(made, lr=settings.rate, weight_decay=settings.weight_decay)
+
+    def rate(self, step: int) -> float:
+        return self.config.optimiser.rate_at(step, self.config.steps)
+
+    def batches(self, positions: range) -> Iterator[MatchBatch]:
+        return in_order(self.dataset, positions, self.config.data.workers)
+
+    def loss(self, batch: MatchBatch, progress: float) -> tuple[Tensor, dict[str, float]]:
+        loss: Tensor
+        loss, figures = self.objectives(batch, progress)
+        return loss, figures
+
+    def place(self, device: torch.device) -> None:
+        if self.objectives.teacher is not None:
+            self.objectives.teacher.to(device)
+
+    def validate(self) -> dict[str, float]:
+        settings = self.config.validation
+        figures = {}
+        if settings.warps and self.dataset.warped is not None:
+            pairs = self._warped(settings.warps, _HELD_OUT)
+            _, right = matched(self.matcher, pairs, NEAR)
+            figures["warps/PCK@0.1"] = 100 * float(right.float().mean())
+        if settings.benchmark is not None:
+            if settings.root is None:
+                raise InputError(f"validation.benchmark: {settings.benchmark} needs its folder, validation.root")
+            with tempfile.TemporaryDirectory() as folder:
+                weights = save_weights(self.matcher, Path(folder) / "model.safetensors", metadata_of(self.config))
+                figures |= benchmark_scores(
+                    settings.benchmark, Path(settings.root), weights, settings.limit, split="val"
+                )
+        return figures
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        shown = {}
+        if self.dataset.warped is not None:
+            item = self._warped(1, _HELD_OUT)[0]
+            shown["warped"] = self._drawn(item)
+        if self.dataset.web is not None:
+            shown["web"] = self._drawn(self.dataset.web.item(0))
+        return shown
+
+    def _drawn(self, item: PairItem) -> np.ndarray:
+        source, target = (each.permute(1, 2, 0).numpy() for each in (item.source, item.target))
+        points = item.source_xy[item.valid].numpy()[:40]
+        xy, confidence = self.matcher.match(source, target, points)
+        size = (self.size, self.size)
+        return draw_matches(source, target, Matches(points, xy, confidence, size, size))
+
+    def finish(self) -> dict[str, Any]:
+        notes: dict[str, Any] = {"copied": self.copied} if self.copied else {}
+        settings = self.config.calibration
+        if settings.pairs and (self.dataset.warped is not None or self.dataset.web is not None):
+            if self.dataset.warped is not None:
+                pairs = self._warped(settings.pairs, _CALIBRATION)
+            else:
+                assert self.dataset.web is not None
+                pairs = [self.dataset.web.item(2**30 + index) for index in range(settings.pairs)]
+            evidence, right = matched(self.matcher, pairs, settings.tolerance, settings.points)
+            if right.any() and not right.all():
+                notes["calibration"] = self.matcher.confidence.fit(evidence, right)
+        save_weights(self.matcher, self.weights, metadata_of(self.config) | notes)
+        return notes
+
+    def _warped(self, count: int, purpose: int) -> list[PairItem]:
+        assert self.dataset.warped is not None
+        return [self.dataset.warped.item(2**30 * purpose + index) for index in range(count)]
+
+
+@torch.no_grad()
+def matched(
+    matcher: Matcher, pairs: list[PairItem], tolerance: float, points: int = 64
+) -> tuple[Tensor, Tensor]:
+    """Evidence (M, 5) of the matches of known points, and whether each is within ``tolerance`` sides, bool (M,)."""
+    evidence, right = [], []
+    for item in pairs:
+        chosen = item.valid.nonzero()[:points, 0]
+        if not len(chosen):
+            continue
+        source, target = (matcher.describe_picture(each.permute(1, 2, 0).numpy()) for each in (item.source, item.target))
+        size = (item.source.shape[1], item.source.shape[2])
+        found, said = matcher.carry(source, target, item.source_xy[chosen], size, size)
+        evidence.append(said.cpu())
+        right.append((found.cpu() - item.target_xy[chosen]).norm(dim=1) <= tolerance * max(size))
+    if not evidence:
+        return torch.zeros(0, 5), torch.zeros(0, dtype=torch.bool)
+    return torch.cat(evidence), torch.cat(right)
+
+
+class PairBatches(Dataset[MatchBatch]):
+    """Item ``p`` is the micro-batch at position ``p`` of the run: the same in any process.
+
+    Raises:
+        InputError: an objective lacks its data, or there is none.
+    """
+
+    def __init__(self, config: MatchingConfig, size: int) -> None:
+        data, loss, seed = config.data, config.loss, config.seed
+        changes = Changes(size, data.warp.build(), data.colours.build())
+        cache = data.cache or default_cache()
+        shots = None
+        self.counts = {"warps": data.warps, "web": data.web, "keypoints": data.keypoints, "cross": data.cross}
+        self.warped: WarpedPictures | None = None
+        self.web: WebPairs | None = None
+        self.labelled: KeypointPairs | None = None
+        self.target: PairSource | None = None
+        self.crossed: CrossPairs | None = None
+        self.cross_on = loss.cross.weight > 0
+        self.adversary_on = loss.adversary > 0
+        if loss.warps > 0:
+            if data.videos is None:
+                raise InputError("loss.warps: warps pictures; set data.videos to a folder of videos or pictures")
+            frames = VideoFolder(
+                data.videos, 1, seed=seed, short_side=data.short_side, cache=cache, cache_gb=data.cache_gb
+            )
+            self.warped = WarpedPictures(frames, changes, data.points, seed)
+        if loss.web > 0 or self.cross_on or (self.adversary_on and data.target.cross):
+            if data.collection is None:
+                raise InputError("loss: web pairs come from a collection; set data.collection to the output folder of "
+                                 "samepoint web")
+            catalogue = Catalogue(data.collection)
+            shots = catalogue.read("shots").to_pylist()
+            copies = FrameCache(cache, data.short_side, data.cache_gb * _GIGABYTE, shots=False)
+            if loss.web > 0:
+                labels = catalogue.read("labels").to_pylist()
+                sampler = PairSampler(labels, shots, data.collection, data.pairs, seed)
+                self.web = WebPairs(sampler, changes, data.points, copies, seed)
+            if self.cross_on or data.target.cross:
+                self.crossed = CrossPairs(shots, Path(data.collection), changes, copies, seed)
+        if loss.keypoints > 0:
+            if data.labelled is None:
+                raise InputError("loss.keypoints: needs labelled pairs; set data.labelled")
+            self.labelled = _keypoints(data.labelled, changes, data.points, seed)
+        if self.adversary_on:
+            if not (self.web or self.warped):
+                raise InputError("loss.adversary: needs pairs of its own domain, web pairs or warps")
+            if data.target.pairs is not None:
+                self.target = _keypoints(data.target.pairs, changes, data.points, seed + 1)
+            elif data.target.cross:
+                self.target = self.crossed
+            else:
+                raise InputError("loss.adversary: needs a target domain; set data.target.pairs or data.target.cross")
+        if self.warped is self.web is self.labelled is None and not self.cross_on:
+            raise InputError("loss: every objective has weight 0, there is nothing to learn")
+
+    @property
+    def images(self) -> int:
+        """Pictures in a micro-batch."""
+        kinds = {"warps": self.warped, "web": self.web, "keypoints": self.labelled, "cross": self.crossed}
+        count = sum(2 * self.counts[name] for name, source in kinds.items() if source is not None)
+        return count + (2 * self.counts["cross"] if self.target is not None else 0)
+
+    def __len__(self) -> int:
+        return 2**30
+
+    def __getitem__(self, position: int) -> MatchBatch:
+        return MatchBatch(
+            self._batch(self.warped, "warps", position),
+            self._batch(self.web, "web", position),
+            self._batch(self.labelled, "keypoints", position),
+            self._batch(self.target, "cross", position),
+            self._crossed(position) if self.cross_on else None,
+        )
+
+    def _batch(self, source: PairSource | None, name: str, position: int) -> PairItem | None:
+        if source is None:
+            return None
+        count = self.counts[name]
+        items: PairItem = stacked([source.item(position * count + place) for place in range(count)])
+        return items
+
+    def _crossed(self, position: int) -> Any:
+        assert self.crossed is not None
+        count = self.counts["cross"]
+        return stacked([self.crossed.cross(position * count + place) for place in range(count)])
+
+
+def _keypoints(config: LabelledPairsConfig, changes: Changes, points: int, seed: int) -> KeypointPairs:
+    pairs = _READERS[config.benchmark](config.root, config.split)
+    if config.categories is not None:
+        known = ", ".join(pairs.counts())
+        pairs = pairs.without({entry.name for entry in pairs.entries if entry.category not in config.categories})
+        if not len(pairs):
+            raise InputError(f"categories: none of {', '.join(config.categories)} is there; expected some of {known}")
+    return KeypointPairs(pairs, changes, points, seed, config.crop)
+
+
+def matcher_of(config: MatchingConfig) -> tuple[Matcher, dict[str, int]]:
+    """The matcher that training begins with, and how many tensors of each part were copied into it.
+
+    Raises:
+        InputError: weights that are no matcher's, or a backbone that does not fit.
+    """
+    matcher = Matcher(config.model)
+    copied: dict[str, int] = {}
+    if config.backbone is not None:
+        network = load_network(config.backbone).network
+        matcher.use_backbone(getattr(network, "encoder", network))
+        copied["backbone"] = 1
+    if config.init is not None:
+        given = load_model(config.init)
+        if not isinstance(given, Matcher):
+            raise InputError(f"init: {config.init} is a {type(given).__name__}, expected a matcher")
+        copied |= matcher.take(given, config.parts)
+    return matcher, copied
+
+
+def metadata_of(config: MatchingConfig) -> dict[str, Any]:
+    """What the weight file says of how it came about."""
+    sources = [source for source in (config.data.videos, config.data.collection) if source is not None]
+    return {
+        "training": json.loads(config.model_dump_json()),
+        "data": ", ".join(Path(source).name for source in sources) or "labelled pairs",
+        "licence": "Apache-2.0",
+    }
