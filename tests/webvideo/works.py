@@ -1,4 +1,4 @@
-"""Functions for the engine's tests, importable by name in worker processes."""
+"""Functions for the engines' tests, importable by name in worker processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from samepoint.errors import InputError, MissingExtraError
 from samepoint.webvideo.rows import Row
@@ -19,60 +18,39 @@ def squares() -> Callable[[Row], Row]:
     def work(row: Row) -> Row:
         if row["n"] % 100 == 37:
             raise InputError(f"row {row['n']}: poisoned")
+        if row.get("deadly"):
+            os.kill(os.getpid(), signal.SIGKILL)
         return {"n": row["n"], "square": row["n"] ** 2, "note": None if row["n"] % 2 else [row["n"]]}
 
     return work
 
 
-def deadly() -> Callable[[Row], Row | list[Row]]:
-    """Does what the row asks for."""
-    holder = os.getpid()
+def obedient() -> Callable[[Row], Row | list[Row]]:
+    """Does what the row asks for, and tells which process did and how many rows it had done before."""
+    done = 0
 
     def work(row: Row) -> Row | list[Row]:
+        nonlocal done
         do = row["do"]
-        if do == "kill":
+        if do == "die" or (do == "die once" and not Path(row["marker"]).exists()):
+            Path(row["marker"]).touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        elif do == "exit":
-            os._exit(3)
-        elif do == "once":  # dies at the first attempt only
-            marker = Path(row["marker"])
-            if not marker.exists():
-                marker.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-        elif do == "sleep":
-            time.sleep(row["seconds"])
-        elif do == "memory":
-            raise MemoryError
-        elif do == "many":
-            return [{"part": part} for part in range(3)]
-        elif do == "full":
-            raise OSError(28, "No space left on device")
-        elif do == "extra":
-            raise MissingExtraError("this", "web")
-        elif do == "error":
+        if do == "sleep":
+            Path(row["marker"]).write_text(str(os.getpid()))
+            time.sleep(60)
+        if do == "fail":
             raise KeyError("fps")
-        return {"done": do, "holder": holder}
+        if do == "run out of memory":
+            raise MemoryError
+        if do == "fill the disk":
+            raise OSError(28, "No space left on device")
+        if do == "miss a package":
+            raise MissingExtraError("this", "web")
+        done += 1
+        return [{"part": part} for part in range(3)] if do == "many" else {"pid": os.getpid(), "done": done}
 
     return work
 
 
-def unusable(message: str) -> Callable[[Row], Row]:
-    raise InputError(message)
-
-
-def record(path: str, seconds: float) -> Callable[[Row], Row]:
-    """Notes in a file of which process each row began and ended."""
-
-    def work(row: Row) -> Row:
-        for event in ("begin", "end"):
-            with Path(path).open("a") as file:
-                file.write(f"{event} {row['n']}\n")
-            if event == "begin":
-                time.sleep(seconds)
-        return {"n": row["n"]}
-
-    return work
-
-
-def settings_of(value: Any) -> Callable[[Row], Row]:
-    return lambda row: {"n": row["n"], "value": value}
+def unusable(model: str) -> Callable[[Row], Row]:
+    raise InputError(f"{model}: no such model")

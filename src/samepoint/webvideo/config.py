@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import InputError
+from ..io.atomic import atomic_write
 from .catalog import Stage
 from .download import DownloadSettings
 from .engine import EngineSettings
@@ -90,11 +91,10 @@ def config_of_source(source: str | Path, output: str | Path, overrides: Iterable
 
 
 def write_config(config: WebConfig, path: Path) -> None:
-    """As YAML that ``load_config`` reads."""
-    from ..io.atomic import atomic_write
-
+    """As YAML that ``load_config`` reads; without proxies, whose URLs may hold passwords."""
+    values = config.model_dump(mode="json", exclude={"search": {"proxy"}, "download": {"proxy"}})
     with atomic_write(path, "w") as file:
-        yaml.safe_dump(config.model_dump(mode="json"), file, sort_keys=False)
+        yaml.safe_dump(values, file, sort_keys=False)
 
 
 def _build(values: dict[str, Any], overrides: Iterable[str], where: str) -> WebConfig:

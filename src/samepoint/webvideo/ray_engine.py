@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import math
@@ -135,6 +136,7 @@ def _joined(settings: EngineSettings) -> Iterator[int]:
         if ours:
             with _quiet():
                 ray.shutdown()
+                gc.collect()  # what Ray leaves to the collector, open files among it, complains when it is found
 
 
 def _init(settings: EngineSettings) -> None:
