@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 
-def golden_tensors(keys_file: Path) -> dict[str, Tensor]:
-    """Every tensor of a ``*.keys.json``; counters are zero."""
+def golden_tensors(keys_file: Path, part: str | None = None) -> dict[str, Tensor]:
+    """Every tensor of a ``*.keys.json``, or of a part of it; counters are zero."""
     shapes = json.loads(keys_file.read_text())
+    shapes = shapes if part is None else shapes[part]
     return {key: _fill(key, tuple(shape)) for key, shape in shapes.items()}
 
 

@@ -21,9 +21,9 @@ from torch import Tensor
 from ..errors import InputError
 from .pickles import NUMPY_NUMBERS
 
-_LIMIT = 8 * 2**20
+_LIMIT = 4 * 2**20
 """Bytes that names and shapes may take; those of the largest published checkpoints take under one million."""
-_ENTRIES = 65536
+_ENTRIES, _MOST_LARGE, _LARGEST_TUPLE = 65536, 20000, 256
 _ZIP, _TAR_MAGIC, _TAR_AT = b"PK\x03\x04", b"ustar", 257
 _TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".pkl", ".tar")
 _STORAGES = ("Half", "BFloat16", "Float", "Double", "Byte", "Char", "Short", "Int", "Long", "Bool")
@@ -41,6 +41,14 @@ _ALLOWED = {
     *(f"torch {kind}Storage" for kind in _STORAGES),
     *(name.rpartition(".")[0] + " " + name.rpartition(".")[2] for _, name in NUMPY_NUMBERS),
 }
+_OPCODES = {
+    *("PROTO", "STOP", "MARK", "GLOBAL", "REDUCE", "NEWOBJ", "BUILD", "BINPERSID"),
+    *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS"),
+    *("EMPTY_DICT", "SETITEM", "SETITEMS", "EMPTY_SET", "NONE", "NEWTRUE", "NEWFALSE"),
+    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "BINSTRING"),
+    *("BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"),
+}
+"""Those of the second pickle protocol, which all PyTorch files are written in, that say what and not how."""
 
 
 def is_safetensors(path: Path) -> bool:
@@ -95,6 +103,8 @@ def load_torch(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path}: damaged or truncated ({error})") from None
     except Exception as error:  # a damaged pickle raises whatever its opcodes run into
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise InputError(f"{path}: neither safetensors nor a PyTorch file of plain tensors ({reason[:200]})") from None
@@ -114,12 +124,22 @@ def _check_archive(file: IO[bytes], size: int) -> None:
             if entry.header_offset < end or entry.header_offset + entry.file_size > size:
                 raise InputError(f"damaged: {entry.filename} claims {entry.file_size} bytes that are not there")
             end = entry.header_offset + entry.file_size
+        for entry in entries:
+            if entry.CRC:  # PyTorch can be told to leave them out
+                _read_through(archive, entry)
         pickles = [entry for entry in entries if entry.filename.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise InputError(f"an archive, but not one of PyTorch ({len(pickles)} entries are named data.pkl)")
         if pickles[0].file_size > _LIMIT:
             raise InputError(f"its names and shapes take {pickles[0].file_size} bytes ({_LIMIT} allowed)")
         _check_pickle(io.BytesIO(archive.read(pickles[0])))
+
+
+def _read_through(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Compare an entry with its checksum. Raises zipfile.BadZipFile where they differ."""
+    with archive.open(entry) as stream:
+        while stream.read(2**20):
+            pass
 
 
 def _check_old_form(file: IO[bytes]) -> None:
@@ -136,17 +156,36 @@ def _check_old_form(file: IO[bytes]) -> None:
 
 
 def _check_pickle(stream: IO[bytes]) -> None:
-    """Its opcodes name nothing but what is allowed; nothing is built, let alone run."""
+    """Follow its opcodes without building anything, let alone running it.
+
+    They may name what is allowed and nothing else. Tuples are small even where they hold others many times over, and
+    large integers are few, so that no dictionary can be made to take forever by what it has for keys.
+    """
+    sizes: list[int] = []  # of what lies on the stack, tuples with all that they hold
+    marks: list[int] = []
+    memo: dict[int, int] = {}
+    large = 0
     for opcode, argument, _ in pickletools.genops(stream):
-        if opcode.name == "GLOBAL" and argument not in _ALLOWED:
-            raise InputError(
-                f"it names {str(argument).replace(' ', '.')}, which is not allowed: only tensors and plain values are"
-            )
-        if opcode.name in _CALLING:
-            raise InputError(f"its pickle uses {opcode.name}, by which code is found; PyTorch's files never do")
-
-
-_CALLING = {"STACK_GLOBAL", "INST", "OBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"}
+        name = opcode.name
+        if name not in _OPCODES:
+            raise InputError(f"its pickle uses {name}, which PyTorch's files never do")
+        if name == "GLOBAL" and argument not in _ALLOWED:
+            raise InputError(f"it names {str(argument).replace(' ', '.')}; only tensors and plain values are allowed")
+        large += name == "LONG1"
+        if name == "MARK":
+            marks.append(len(sizes))
+        elif name.endswith("BINPUT"):
+            memo[argument] = sizes[-1]
+        elif name.endswith("BINGET"):
+            sizes.append(memo[argument])
+        else:
+            taken = len(opcode.stack_before)
+            if opcode.stack_before and pickletools.markobject in opcode.stack_before:
+                taken = len(sizes) - marks.pop() + opcode.stack_before.index(pickletools.markobject)
+            held = [sizes.pop() for _ in range(taken)]
+            sizes += [1 + sum(held) if "TUPLE" in name else 1 for _ in opcode.stack_after]
+        if large > _MOST_LARGE or (sizes and sizes[-1] > _LARGEST_TUPLE):
+            raise InputError("its pickle holds more numbers than names and shapes need")
 
 
 def state_dict(path: Path, content: Any, containers: tuple[str, ...]) -> tuple[dict[str, Tensor], dict[str, Any]]:

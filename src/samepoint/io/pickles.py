@@ -99,19 +99,23 @@ def _encode(text: Any, encoding: Any) -> bytes:
     return text.encode("latin1")
 
 
-def _plain(value: Any) -> Any:
-    """The value with its arrays built."""
+def _plain(value: Any, known: dict[int, Any] | None = None) -> Any:
+    """The value with its arrays built; what it holds many times over is still held once."""
+    known = {} if known is None else known
     if isinstance(value, _Array):
         return value.build()
     if isinstance(value, _DType) or value is _NDARRAY or callable(value):
         raise pickle.UnpicklingError("only content is allowed, no types or functions")
-    if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_plain(item) for item in value)
     if isinstance(value, (set, frozenset)):
         raise pickle.UnpicklingError("sets are not allowed")
-    return value
+    if not isinstance(value, (dict, list, tuple)):
+        return value
+    if id(value) not in known:
+        if isinstance(value, dict):
+            known[id(value)] = {_plain(key, known): _plain(item, known) for key, item in value.items()}
+        else:
+            known[id(value)] = type(value)(_plain(item, known) for item in value)
+    return known[id(value)]
 
 
 _ALLOWED: dict[tuple[str, str], Any] = {

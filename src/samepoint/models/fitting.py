@@ -18,7 +18,9 @@ from .vit import VisionTransformer
 
 Network = PointNetwork | ResNet | VisionTransformer | Matcher
 _SHOWN = 5
-_MOST_BLOCKS = 512
+_LARGEST_STRIDE = 64
+MOST_BLOCKS = 512
+"""Of a transformer, or of a stage; real ones have tens."""
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
@@ -30,20 +32,39 @@ def make(architecture: Any, config: Mapping[str, Any]) -> Network:
     """
     try:
         _check_counts(config)
-        match architecture:
-            case "PointNetwork":
-                return PointNetwork(NetworkConfig.model_validate(config))
-            case "ResNet":
-                return ResNet(**config)
-            case "VisionTransformer":
-                return VisionTransformer(**config)
-            case "Matcher":
-                return Matcher(MatcherConfig.model_validate(config))
+        network = _made(architecture, config)
     except InputError:
         raise
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError, OverflowError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
         raise InputError("its configuration does not describe a network") from error
-    raise InputError(f"unknown architecture {architecture!r}")
+    if network is None:
+        raise InputError(f"unknown architecture {architecture!r}")
+    return network
+
+
+def _made(architecture: Any, config: Mapping[str, Any]) -> Network | None:
+    match architecture:
+        case "PointNetwork":
+            return PointNetwork(NetworkConfig.model_validate(config))
+        case "ResNet":
+            strides = config.get("strides", (1, 2, 2, 2))
+            possible = len(strides) == 4 and all(1 <= stride <= _LARGEST_STRIDE for stride in strides)
+            if not possible or config.get("padding", "zeros") not in ("zeros", "reflect"):
+                raise InputError("its configuration claims strides or a padding that no network of ours has")
+            _check_colour(config.get("colour", "rgb"))
+            return ResNet(**config)
+        case "VisionTransformer":
+            if config["width"] % config["heads"] or min(config["patch"], config["grid"]) < 1:
+                raise InputError("its configuration claims heads, patches or positions that cannot be")
+            return VisionTransformer(**config)
+        case "Matcher":
+            return Matcher(MatcherConfig.model_validate(config))
+    return None
+
+
+def _check_colour(colour: Any) -> None:
+    if colour not in STATISTICS:
+        raise InputError(f"its configuration claims the colour space {colour!r}; known: {', '.join(STATISTICS)}")
 
 
 def _check_counts(config: Mapping[str, Any]) -> None:
@@ -51,8 +72,8 @@ def _check_counts(config: Mapping[str, Any]) -> None:
     for key, value in config.items():
         if isinstance(value, Mapping):
             _check_counts(value)
-        elif key in ("depth", "blocks") and isinstance(value, int) and value > _MOST_BLOCKS:
-            raise InputError(f"its configuration claims {key} = {value}; at most {_MOST_BLOCKS} are believed")
+        elif key in ("depth", "blocks") and isinstance(value, int) and value > MOST_BLOCKS:
+            raise InputError(f"its configuration claims {key} = {value}; at most {MOST_BLOCKS} are believed")
 
 
 def config_of(network: Network) -> dict[str, Any]:

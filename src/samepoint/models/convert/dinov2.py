@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ...errors import InputError
+from ..fitting import MOST_BLOCKS
 from ..vit import VisionTransformer
 from .kind import Choices, Kind, Tensors
 
@@ -22,7 +23,14 @@ def transformer_name(name: str) -> str | None:
 
 
 def build(tensors: Tensors, choices: Choices) -> VisionTransformer:
-    """Of the sizes of its tensors; the last block but one unless chosen otherwise."""
+    """Of the sizes of its tensors; the last block but one unless chosen otherwise.
+
+    Raises:
+        InputError: its names claim more blocks than any transformer has.
+    """
+    blocks = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
+    if blocks > MOST_BLOCKS:
+        raise InputError(f"its names claim {blocks} blocks; at most {MOST_BLOCKS} are believed")
     return VisionTransformer.shaped_like(tensors, choices.outputs)
 
 

@@ -65,6 +65,8 @@ def convert_file(
     if output.suffix != ".safetensors":
         raise InputError(f"{output}: expected a name that ends in .safetensors")
     check_writable(output)
+    if output.exists() and source.exists() and output.samefile(source):
+        raise InputError(f"{output}: would replace what is converted; expected another name")
     if not source.is_file():
         raise InputError(f"{source}: no such file")
     digest = sha256(source)
