@@ -87,6 +87,22 @@ def test_sheets_are_written_by_class_and_video_and_no_name_leads_out(tmp_path) -
     assert sorted(path.suffix for path in (tmp_path / "sheets").rglob("*") if path.is_file()) == [".jpg", ".jpg"]
 
 
+def test_a_sheet_is_drawn_again_where_something_changed(tmp_path, monkeypatch) -> None:
+    row = video(tmp_path, scene(20, 0))
+    shots = cut(row, ShotSettings(), tmp_path)
+    drawn = []
+    original = sheet.draw_sheet
+    monkeypatch.setattr(sheet, "draw_sheet", lambda *rows: drawn.append(1) or original(*rows))
+    (path,), _ = write_sheets(tmp_path, [row], shots, [])
+    label = {"shot": "clip/0", "video": "clip", "status": "failed", "reason": "no", "seconds": 1.0}
+    for labels, times in (([], 1), ([label], 2), ([label | {"seconds": 2.0}], 2), ([], 3)):
+        assert write_sheets(tmp_path, [row], shots, labels)[0] == [path]
+        assert len(drawn) == times
+    path.write_bytes(b"half")
+    write_sheets(tmp_path, [row], shots, [])
+    assert len(drawn) == 4
+
+
 def test_many_shots_go_on_in_further_sheets(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(sheet, "_MOST", 2)
     row = video(tmp_path, [scene(15, seed) for seed in range(5)])

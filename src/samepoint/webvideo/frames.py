@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets.frame_cache import FrameCache
+from ..datasets.frame_cache import CachedVideo, FrameCache
 from ..errors import InputError
 from ..geometry import fit_size
 from ..io.video import Reader, open_reader
@@ -66,6 +66,7 @@ class ShotFrames:
         self.size = working_size(reader.size, size)
         self.fps = row.get("fps") or reader.fps or DEFAULT_FPS
         self._reader, self._cache = _sized(reader, self.size), cache
+        self._copy: tuple[str, CachedVideo] | None = None
         if not 0 <= self.start <= self._end:
             raise InputError(f"{row.get('shot')}: frames {self.start} to {self._end} given, expected the smaller first")
 
@@ -82,7 +83,7 @@ class ShotFrames:
             count += 1
             yield _fitted(frame, self.size)
         if count < len(self):
-            raise InputError(f"{self.path}: frame {self.start + count} cannot be read; the shot ends at {self._end}")
+            self._check(self.start + count, self.start + count)
 
     def __getitem__(self, index: int) -> Frame:
         """Frame ``index`` of the shot; negative from its end. Raises IndexError beyond it."""
@@ -90,13 +91,18 @@ class ShotFrames:
             raise IndexError(f"frame {index}, but the shot has {len(self)} frames")
         number = self.start + (index if index >= 0 else len(self) + index)
         if self._cache is not None:
-            key = self._cache.key(self.path)
-            entry = self._cache.entry(self.path, key) or self._cache.build(self.path, key)
-            return self._cache.read(self.path, key, entry, number)
+            if self._copy is None:
+                key = self._cache.key(self.path)
+                self._copy = key, self._cache.entry(self.path, key) or self._cache.build(self.path, key)
+            self._check(number, self._copy[1].frames)
+            return self._cache.read(self.path, *self._copy, number)
         with _quiet():
-            if number >= len(self._reader):
-                raise InputError(f"{self.path}: has no frame {number}; it ends at {len(self._reader)}")
+            self._check(number, len(self._reader))
             return _fitted(self._reader.frame(number), self.size)
+
+    def _check(self, number: int, count: int) -> None:
+        if number >= count:
+            raise InputError(f"{self.path}: has no frame {number}; it ends at {count}")
 
 
 def video_path(row: Row, folder: Path) -> Path:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..errors import InputError
-from ..io.images import write_image
+from ..io.atomic import atomic_path
+from ..io.images import open_image
 from ..structures import Tracks
 from ..viz.draw import draw_tracks, label, paste, point_colors
 from .frames import Frame, all_frames, video_path, working_size
@@ -25,6 +29,7 @@ _PAPER, _INK, _GOOD, _BAD = (250, 250, 251), (40, 40, 46), (20, 120, 60), (190, 
 _SHADED = 0.45  # brightness of thumbnails of shots that were not kept
 _TITLE, _TEXT = 18, 13  # height of letters
 _MOST = 200  # shots of a sheet
+_VERSION = 1  # of how sheets are drawn
 
 
 def draw_sheet(video: Row, shots: Sequence[Row], labels: Iterable[Row], folder: Path) -> NDArray[np.uint8]:
@@ -66,7 +71,8 @@ def write_sheets(
 ) -> tuple[list[Path], dict[str, str]]:
     """A sheet of every video that has a file, at ``sheets/<class>/<video>.jpg`` below ``folder``, each written whole.
 
-    A video of more than 200 shots has further ones, ``<video>-2.jpg`` and so on.
+    A video of more than 200 shots has further ones, ``<video>-2.jpg`` and so on. A sheet that is there and shows the
+    same rows is left as it is.
 
     Args:
         folder: the collection's output folder.
@@ -93,8 +99,10 @@ def write_sheets(
             for first in range(0, len(ordered) or 1, _MOST):
                 path = sheet_path(folder, video, 1 + first // _MOST)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                part = ordered[first : first + _MOST]
-                write_image(path, draw_sheet(video, part, labelled.get(video["video"], []), folder))
+                shown = video, ordered[first : first + _MOST], labelled.get(video["video"], [])
+                mark = _mark(*shown)
+                if _marked(path) != mark:
+                    _save(path, draw_sheet(*shown, folder), mark)
                 written.append(path)
         except InputError as error:
             failed[video["video"]] = str(error)
@@ -106,6 +114,30 @@ def sheet_path(folder: Path, video: Mapping[str, object], number: int = 1) -> Pa
     name = safe_name(str(video.get("class") or "no_class"))
     further = f"-{number}" if number > 1 else ""
     return Path(folder) / "sheets" / name / f"{safe_name(str(video['video']))}{further}.jpg"
+
+
+def _mark(video: Row, shots: Sequence[Row], labels: Sequence[Row]) -> bytes:
+    """What a sheet was drawn from, kept in its comment."""
+    names = {shot["shot"] for shot in shots}
+    own = [{**row, "seconds": None} for row in labels if row["shot"] in names]
+    told = [video.get(key) for key in ("class", "title", "path", "sha256")]
+    text = json.dumps([_VERSION, told, list(shots), own], sort_keys=True, default=str)
+    return f"samepoint {hashlib.sha256(text.encode()).hexdigest()[:32]}".encode()
+
+
+def _marked(path: Path) -> bytes | None:
+    if not path.is_file():
+        return None
+    try:
+        with open_image(path) as image:
+            return image.info.get("comment")
+    except InputError:
+        return None
+
+
+def _save(path: Path, picture: NDArray[np.uint8], mark: bytes) -> None:
+    with atomic_path(path) as temporary:
+        Image.fromarray(picture).save(temporary, quality=88, comment=mark)
 
 
 def _shown(shot: Row) -> list[int]:
