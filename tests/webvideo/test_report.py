@@ -9,8 +9,11 @@ import pytest
 
 from samepoint.errors import InputError
 from samepoint.io.images import read_image
+from samepoint.webvideo.catalog import Catalogue
 from samepoint.webvideo.curves import Curve, draw_curves
-from samepoint.webvideo.report import markdown, quality, survival_curves, write_report
+from samepoint.webvideo.report import markdown, quality, report_collection, survival_curves, write_report
+from samepoint.webvideo.shots import ShotSettings, cut
+from tests.webvideo.scenes import scene, video
 
 VIDEOS = [
     {"video": "a", "class": "cow", "status": "ok"},
@@ -119,3 +122,21 @@ def test_a_folder_that_cannot_be_made(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot make this folder"):
         write_report(tmp_path / "file" / "report", [], [], [])
+
+
+def test_a_whole_collection(tmp_path) -> None:
+    row = video(tmp_path, [scene(20, 0), scene(20, 1)])
+    catalogue = Catalogue(tmp_path)
+    with catalogue.held():
+        for stage, rows in (("download", [row]), ("shots", cut(row, ShotSettings(), tmp_path))):
+            with catalogue.journal(stage) as journal:
+                journal.add("clip", rows)
+    written = report_collection(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in written] == [
+        "report/report.json",
+        "report/report.md",
+        "sheets/horse/clip.jpg",
+    ]
+    assert json.loads(written[0].read_text())["classes"]["horse"]["shots"]["frames_kept"] == 40
+    with pytest.raises(InputError, match="no collection of web videos"):
+        report_collection(tmp_path / "sheets")

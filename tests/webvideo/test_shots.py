@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -207,6 +209,13 @@ def test_settings_refuse_what_they_do_not_know() -> None:
     for wrong in ({"threshhold": 3}, {"threshold": 0}, {"detector": "hash"}, {"legacy": True, "detector": "finder"}):
         with pytest.raises(ValidationError):
             ShotSettings(**wrong)
+
+
+def test_the_guide_has_every_setting_with_its_default() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "web-shots.md").read_text()
+    table = text.split("| key | default |")[1].split("\n\n")[0]
+    listed = dict(re.findall(r"^\| `(\w+)` \| `?(.*?)`? \|", table, re.MULTILINE))
+    assert {key: yaml.safe_load(value) for key, value in listed.items()} == OURS.model_dump()
 
 
 def test_frames_are_shrunk_by_whole_factors_to_256_or_more() -> None:

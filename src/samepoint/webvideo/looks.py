@@ -19,7 +19,7 @@ _UNIT = 256  # the one that its pixels are those of
 _DIMMED = 0.5  # share of a shot's usual contrast below which a frame beside a blank one is faded
 
 
-class Stills(NamedTuple):
+class Limits(NamedTuple):
     """Limits, in levels of 8 bits; the settings of shots explain them."""
 
     black: float
@@ -42,7 +42,7 @@ class Look(NamedTuple):
 class Looks:
     """Frames go in one after another; holds a few thumbnails, and a few numbers a frame."""
 
-    def __init__(self, limits: Stills) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._looks: list[Look] = []
         self._fine: NDArray[np.uint8] | None = None  # grey, of the last frame that repeats none

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,11 @@ import numpy as np
 from ..errors import InputError
 from ..io.atomic import atomic_write
 from ..io.images import write_image
+from .catalog import Catalogue
 from .curves import Curve, draw_curves
-from .rows import Row
+from .rows import TABLES, Row
+
+_log = logging.getLogger(__name__)
 
 STEPS = (1, 5, 10, 15, 20, 30)
 """Frames after which survival stands in the tables."""
@@ -70,6 +74,30 @@ def write_report(folder: str | Path, videos: Iterable[Row], shots: Iterable[Row]
     with atomic_write(written[-1], "w") as file:
         file.write(markdown(report, picture.name if picture is not None else None))
     return written
+
+
+def report_collection(folder: str | Path) -> list[Path]:
+    """Write the report of a collection into ``report`` below its folder, and the contact sheets into ``sheets``.
+
+    Returns:
+        The files. Why a video has no sheet goes to the log.
+
+    Raises:
+        InputError: there is no such collection, or its folder cannot be written to.
+        MissingExtraError: pyarrow is not installed.
+    """
+    from .sheet import write_sheets
+
+    folder = Path(folder)
+    if not (folder / "catalogue").is_dir():
+        raise InputError(f"{folder}: no collection of web videos; expected a folder with catalogue/ in it")
+    catalogue = Catalogue(folder)
+    videos, shots, labels = (list(catalogue.rows(table)) for table in TABLES)
+    written = write_report(folder / "report", videos, shots, labels)
+    sheets, failed = write_sheets(folder, videos, shots, labels)
+    for video, reason in failed.items():
+        _log.warning("%s: no contact sheet: %s", video, reason)
+    return written + sheets
 
 
 def survival_curves(report: Mapping[str, Any]) -> list[Curve]:

@@ -19,7 +19,7 @@ from ..datasets.shots import Shot, ShotFinder
 from ..errors import InputError, MissingExtraError
 from ..structures.checks import DEFAULT_FPS
 from .frames import Frame, all_frames, video_path
-from .looks import Looks, Stills
+from .looks import Looks, Limits
 from .rows import Row
 
 
@@ -60,7 +60,7 @@ def cut(row: Row, settings: ShotSettings, folder: Path) -> list[Row]:
     Returns:
         Rows of the table of shots. ``motion`` is how far the picture moves from frame to frame, in pixels of a copy
         whose short side is 256: the mean over pixels and frames of the length of the optical flow (Farneback, SCIA
-        2003); null for a shot of one frame, and with ``legacy``. A video that cannot be read has one row, with status
+        2003); null for a shot of one frame. ``legacy`` leaves it and ``repeats`` null. A video that cannot be read has one row, with status
         ``failed`` and the reason; one without a cut, if it is not to be a shot (``start_in_scene`` off, or
         ``legacy``), one with status ``skipped``. What is wrong with a video is not raised.
 
@@ -69,7 +69,7 @@ def cut(row: Row, settings: ShotSettings, folder: Path) -> list[Row]:
     """
     cutter = _cutter(settings)
     known = {"video": row["video"], "class": row.get("class"), "path": row.get("path")}
-    looks = Looks(Stills(settings.black, settings.flat, settings.same, settings.still))
+    looks = Looks(Limits(settings.black, settings.flat, settings.same, settings.still))
     try:
         reader, frames = all_frames(video_path(row, folder), detection_size)
         count = 0
@@ -90,7 +90,7 @@ def cut(row: Row, settings: ShotSettings, folder: Path) -> list[Row]:
     for index, (start, end, kind) in enumerate(pieces if settings.legacy else _joined(pieces, settings.min_length)):
         shot = {**known, "shot": f"{row['video']}/{index}", "index": index, "start": start, "end": end, "status": "ok"}
         if settings.legacy:
-            rows.append({**shot, "kept": True, "reason": None, "repeats": [], "motion": None})
+            rows.append({**shot, "kept": True, "reason": None, "repeats": None, "motion": None})
             continue
         reason = kind or _reason(looks, start, end, min(height, width), settings)
         shot |= {"kept": reason is None, "reason": reason}
