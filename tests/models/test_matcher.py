@@ -19,7 +19,8 @@ from samepoint.models.aggregation import AggregationConfig
 from samepoint.models.convert.cats import rename
 from samepoint.models.discriminator import LevelDiscriminator
 from samepoint.models.hypercolumn import PyramidBackbone, VitBackbone
-from samepoint.models.matcher import Columns, Matcher, MatcherConfig, mutual
+from samepoint.models.consensus import mutual
+from samepoint.models.matcher import Columns, Matcher, MatcherConfig
 from samepoint.models.network import NetworkConfig
 from samepoint.models.weights import load_model, load_strictly, save_weights
 from tests.models.golden import _fill
@@ -145,7 +146,7 @@ def _both(columns: Columns) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
 
 @pytest.mark.parametrize("grids", [((8, 8), (8, 8)), ((5, 7), (6, 4))])
 def test_the_lean_way_equals_the_naive_one(grids: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
-    matcher = tiny()
+    matcher = tiny(consensus=None)
     source, target = (levels(matcher, grid, seed) for seed, grid in enumerate(grids))
     refined, flow = by_hand(matcher, source, target)
     for at_once in (2**22, 50):
@@ -194,10 +195,25 @@ def test_an_untrained_aggregation_changes_nothing() -> None:
     torch.manual_seed(0)
     matcher = Matcher(MatcherConfig.tiny()).eval()
     source, target = (matcher.describe(torch.randn(1, 3, 64, 64)) for _ in range(2))
+    assert matcher.consensus is not None
     with torch.no_grad():
         output = matcher.relate(source, target)
         plain = torch.stack([mutual(_plain(a, b)) for a, b in zip(source.matching, target.matching, strict=True)])
-    torch.testing.assert_close(output.refined, plain.mean(dim=0), atol=1e-5, rtol=1e-5)
+        agreed = matcher.consensus(plain.mean(dim=0), source.grid, target.grid)
+        matcher.consensus = None
+        without = matcher.relate(source, target)
+    torch.testing.assert_close(output.refined, agreed, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(without.refined, plain.mean(dim=0), atol=1e-5, rtol=1e-5)
+
+
+def test_parts_of_another_matcher_are_taken_where_they_fit() -> None:
+    mine, other = tiny(0), tiny(1)
+    assert mine.take(other, ("aggregation",))["aggregation"] > 0
+    assert torch.equal(mine.aggregation.proj.weight, other.aggregation.proj.weight)
+    assert not torch.equal(mine.aggregation.projections[0].weight, other.aggregation.projections[0].weight)
+    larger = Matcher(MatcherConfig(side=64, grid=8))
+    with pytest.raises(InputError, match="nothing of the projection fits"):
+        mine.take(larger, ("projection",))
 
 
 def _plain(a: Tensor, b: Tensor) -> Tensor:
@@ -210,7 +226,7 @@ def test_the_kernel_is_left_out_while_training() -> None:
     with torch.no_grad():
         source, target = matcher.describe(x), matcher.describe(y)
         read, taught = matcher.relate(source, target), matcher.train().relate(source, target)
-    assert (read.kernel, taught.kernel) == (3.0, None)
+    assert (read.kernel, taught.kernel) == (matcher.config.kernel, None)
     assert not torch.allclose(read.flow, taught.flow)
 
 

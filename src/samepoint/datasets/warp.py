@@ -104,7 +104,7 @@ class Warp:
         """
         if self.splines is not None:
             raise InputError("a warp with splines can only be followed back: source_of")
-        forward: Matrix = np.linalg.inv(self.back)
+        forward = np.asarray(np.linalg.inv(self.back), np.float64)
         return _apply(forward, np.asarray(xy, np.float64).reshape(-1, 2)).astype(np.float32)
 
     def picture(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -21,6 +21,7 @@ from .colour import ColourSpace
 from .encoder import PyramidEncoder
 from .network import NetworkConfig, PointNetwork
 from .resnet import BasicBlock, Bottleneck, ResNet
+from .semantic_encoder import SemanticConfig, SemanticEncoder
 from .vit import VisionTransformer
 
 Geometry = Literal["exact", "legacy"]
@@ -67,8 +68,19 @@ class PyramidBackbone(BaseModel):
     levels: tuple[int, ...] = (0, 1, 2)
 
 
-BackboneConfig = Annotated[ResNetBackbone | VitBackbone | PyramidBackbone, Field(discriminator="kind")]
-Backbone = ResNet | VisionTransformer | PyramidEncoder
+class SemanticBackbone(BaseModel):
+    """Our small encoder of what things are; it has one level."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["semantic"] = "semantic"
+    network: SemanticConfig = SemanticConfig()
+    levels: tuple[int, ...] = (0,)
+
+
+AnyBackbone = ResNetBackbone | VitBackbone | PyramidBackbone | SemanticBackbone
+BackboneConfig = Annotated[AnyBackbone, Field(discriminator="kind")]
+Backbone = ResNet | VisionTransformer | PyramidEncoder | SemanticEncoder
 _Maps = Callable[[Any, Tensor], list[Tensor]]
 
 
@@ -91,9 +103,7 @@ class Hypercolumn(nn.Module):
 
     backbone: nn.Module
 
-    def __init__(
-        self, config: ResNetBackbone | VitBackbone | PyramidBackbone, *, frozen: bool = False, external: bool = False
-    ) -> None:
+    def __init__(self, config: AnyBackbone, *, frozen: bool = False, external: bool = False) -> None:
         super().__init__()
         self.config, self.frozen, self.external = config, frozen or external, external
         self._outside: list[nn.Module] = []
@@ -130,11 +140,17 @@ class Hypercolumn(nn.Module):
     def use(self, given: nn.Module) -> None:
         """Copy the weights of a network of the same kind and sizes; stages and blocks past the last level may differ.
 
+        A semantic encoder also takes the convolutions of our point encoder.
+
         Raises:
             InputError: another kind of network, or one whose tensors do not fit; names the first that does not.
         """
         given = given.encoder if isinstance(given, PointNetwork) else given
         built = build_backbone(self.config)
+        if isinstance(built, SemanticEncoder) and isinstance(given, PyramidEncoder):
+            assert isinstance(self.backbone, SemanticEncoder)
+            self.backbone.begin_with(given)
+            return
         if not isinstance(given, type(built)):
             raise InputError(f"backbone: expected a {type(built).__name__}, got {type(given).__name__}")
         tensors, expected = given.state_dict(), built.state_dict()
@@ -203,7 +219,7 @@ def _interpolation(cells: int, lattice: Lattice, side: int, wanted: int) -> Tens
     return (1 - (places[:, None] - torch.arange(cells)).abs()).clamp_min(0).float()
 
 
-def build_backbone(config: ResNetBackbone | VitBackbone | PyramidBackbone) -> Backbone:
+def build_backbone(config: AnyBackbone) -> Backbone:
     """The network itself, randomly filled, up to the last level that is used."""
     match config:
         case ResNetBackbone():
@@ -216,6 +232,8 @@ def build_backbone(config: ResNetBackbone | VitBackbone | PyramidBackbone) -> Ba
         case PyramidBackbone():
             n = config.network
             return PyramidEncoder(n.stem, n.widths, n.blocks, n.pyramid, n.descriptors)
+        case SemanticBackbone():
+            return SemanticEncoder(config.network)
 
 
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -229,7 +247,7 @@ def _stage_ends(depth: int) -> list[int]:
     return ends[1:]
 
 
-def _level_count(config: ResNetBackbone | VitBackbone | PyramidBackbone) -> int:
+def _level_count(config: AnyBackbone) -> int:
     match config:
         case ResNetBackbone():
             return _stage_ends(config.depth)[-1] + 1
@@ -237,11 +255,11 @@ def _level_count(config: ResNetBackbone | VitBackbone | PyramidBackbone) -> int:
             return config.depth
         case PyramidBackbone():
             return len(PyramidEncoder.lattices)
+        case SemanticBackbone():
+            return len(SemanticEncoder.lattices)
 
 
-def _lattices(
-    config: ResNetBackbone | VitBackbone | PyramidBackbone, network: Backbone
-) -> tuple[tuple[Lattice, ...], tuple[int, ...]]:
+def _lattices(config: AnyBackbone, network: Backbone) -> tuple[tuple[Lattice, ...], tuple[int, ...]]:
     if isinstance(config, ResNetBackbone):
         ends = _stage_ends(config.depth)
         stages = [0 if level == 0 else 1 + sum(level > end for end in ends) for level in config.levels]
@@ -255,12 +273,12 @@ def _lattices(
     return tuple(network.lattices[level] for level in levels), tuple(network.channels[level] for level in levels)
 
 
-def _run(config: ResNetBackbone | VitBackbone | PyramidBackbone, network: nn.Module, x: Tensor) -> Sequence[Tensor]:
+def _run(config: AnyBackbone, network: nn.Module, x: Tensor) -> Sequence[Tensor]:
     if isinstance(network, ResNet):
         return _resnet_levels(network, x, config.levels)
     if isinstance(network, VisionTransformer):
         return network.features(x)
-    assert isinstance(network, PyramidEncoder)
+    assert isinstance(network, PyramidEncoder | SemanticEncoder)
     maps = network.features(x)
     return [maps[level] for level in config.levels]
 

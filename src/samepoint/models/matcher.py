@@ -26,6 +26,7 @@ from torch.utils.checkpoint import checkpoint
 from ..errors import InputError
 from .aggregation import Aggregation, AggregationConfig
 from .colour import ColourSpace, normalise
+from .consensus import Consensus, ConsensusConfig, mutual
 from .flow_readout import ELEMENTS_AT_ONCE, corner_weights, read_flow, sample_cells, soft_argmax, softened
 from .hypercolumn import (
     BackboneConfig,
@@ -39,6 +40,8 @@ from .hypercolumn import (
 from .match_confidence import MatchConfidence, match_evidence
 from .network import NetworkConfig
 
+Part = Literal["backbone", "projection", "aggregation"]
+"""Of a matcher's weights, for transfer."""
 _EXTREME = 8.0
 """Aspect ratio beyond which a picture is stretched after all: a strip has no cells to match."""
 
@@ -58,6 +61,8 @@ class MatcherConfig(BaseModel):
         temperature: of the soft-argmax.
         kernel: deviation in cells of its Gaussian; None: none, as published. There is none in training mode, where it
             would hide from a wrong match what it should have been.
+        consensus: what neighbours agree on, beneath what the transformer adds; None: the correlations themselves, as
+            published.
         geometry: ``"exact"``, or ``"legacy"``: levels resized with aligned corners.
     """
 
@@ -71,7 +76,8 @@ class MatcherConfig(BaseModel):
     fit: Literal["keep", "stretch"] = "keep"
     aggregation: AggregationConfig = AggregationConfig()
     temperature: float = Field(0.02, gt=0)
-    kernel: float | None = Field(3.0, gt=0)
+    kernel: float | None = Field(2.0, gt=0)
+    consensus: ConsensusConfig | None = ConsensusConfig()
     geometry: Geometry = "exact"
 
     @classmethod
@@ -83,6 +89,7 @@ class MatcherConfig(BaseModel):
             fit="stretch",
             aggregation=AggregationConfig(grid=None, projection=128, unit=False),
             kernel=None,
+            consensus=None,
             geometry="legacy",
         )
 
@@ -148,6 +155,7 @@ class Matcher(nn.Module):
         self.hypercolumn = Hypercolumn(c.backbone, frozen=c.frozen, external=c.external)
         refining = c.aggregation.grid or c.grid
         self.aggregation = Aggregation(refining, self.hypercolumn.channels, c.aggregation)
+        self.consensus = None if c.consensus is None else Consensus(c.consensus)
         self.confidence = MatchConfidence()
 
     @property
@@ -224,17 +232,54 @@ class Matcher(nn.Module):
         )
         levels = self.aggregation(coarse, source.refining, target.refining)
         own = self.aggregation.grid
-        if source.grid == target.grid == (own, own):
+        if self.consensus is not None:
+            agreed = self.consensus(self._summed(source, target), source.grid, target.grid)
+            refined = agreed + _spread((levels - coarse).mean(dim=1), own, source.grid, target.grid)
+        elif source.grid == target.grid == (own, own):
             refined = levels.mean(dim=1)
         else:
             change = (levels - coarse).mean(dim=1)
-            refined = _spread(change, own, source.grid, target.grid)
-            share = 1 / len(source.matching)
-            for a, b in zip(source.matching, target.matching, strict=True):
-                refined = _add_mutual(refined, a, b, share)
+            refined = self._summed(source, target, _spread(change, own, source.grid, target.grid))
         temperature, kernel = self.config.temperature, None if self.training else self.config.kernel
         flow = soft_argmax(refined, source.grid, target.grid, temperature, kernel)
         return MatcherOutput(flow, refined, levels, source.grid, target.grid, temperature, kernel)
+
+    def _summed(self, source: Columns, target: Columns, begin: Tensor | None = None) -> Tensor:
+        """``begin`` plus the mean over the levels of the filtered correlations on the matching grid, (B, N_s, N_t)."""
+        shape = (grid[0] * grid[1] for grid in (source.grid, target.grid))
+        total = source.matching[0].new_zeros(len(source.matching[0]), *shape) if begin is None else begin
+        for a, b in zip(source.matching, target.matching, strict=True):
+            total = _add_mutual(total, a, b, 1 / len(source.matching))
+        return total
+
+    @torch.no_grad()
+    def take(self, given: Matcher, parts: Sequence[Part]) -> dict[str, int]:
+        """Copy the tensors of another matcher that have the same name and shape here.
+
+        Args:
+            given: the other one.
+            parts: of it that are wanted.
+
+        Returns:
+            How many tensors of each part were copied.
+
+        Raises:
+            InputError: nothing of a part fits.
+        """
+        mine, theirs = self.state_dict(), given.state_dict()
+        copied: dict[str, int] = {}
+        for part in parts:
+            fitting = [
+                key
+                for key, value in theirs.items()
+                if _part(key) == part and key in mine and mine[key].shape == value.shape
+            ]
+            if not fitting and any(_part(key) == part for key in mine):
+                raise InputError(f"init: nothing of the {part} fits this matcher")
+            for key in fitting:
+                mine[key].copy_(theirs[key])
+            copied[part] = len(fitting)
+        return copied
 
     @torch.no_grad()
     def match(
@@ -332,11 +377,12 @@ def _unit(level: Tensor) -> Tensor:
     return flat / (flat.square().sum(dim=1, keepdim=True) + 1e-6).sqrt()
 
 
-def mutual(correlation: Tensor) -> Tensor:
-    """Soft mutual nearest neighbour of (..., N_s, N_t): C (C / max over source) (C / max over target)."""
-    over_source = correlation.amax(dim=-2, keepdim=True).clamp_min(1e-8)
-    over_target = correlation.amax(dim=-1, keepdim=True).clamp_min(1e-8)
-    return correlation * (correlation / over_source) * (correlation / over_target)
+def _part(key: str) -> Part | None:
+    if key.startswith("hypercolumn."):
+        return "backbone"
+    if key.startswith("aggregation.projections."):
+        return "projection"
+    return "aggregation" if key.startswith("aggregation.") else None
 
 
 def _add_mutual(total: Tensor, source: Tensor, target: Tensor, share: float) -> Tensor:
@@ -362,8 +408,7 @@ def _add_mutual(total: Tensor, source: Tensor, target: Tensor, share: float) -> 
 
 def _spread(change: Tensor, own: int, source: Size, target: Size) -> Tensor:
     """Correlations (B, a * a, a * a) between cells: (B, N_s, N_t), bilinear in all four directions."""
-    batch = len(change)
-    wide = F.interpolate(change.unflatten(2, (own, own)), target, mode="bilinear", align_corners=False)
-    turned = wide.flatten(2).transpose(1, 2).unflatten(2, (own, own))  # (B, N_t, a, a)
-    whole = F.interpolate(turned, source, mode="bilinear", align_corners=False)
-    return whole.reshape(batch, target[0] * target[1], -1).transpose(1, 2).contiguous()
+    turned = change.transpose(1, 2).unflatten(2, (own, own))  # (B, a * a of the target, a, a)
+    wide = F.interpolate(turned, source, mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)
+    whole = F.interpolate(wide.unflatten(2, (own, own)), target, mode="bilinear", align_corners=False)
+    return whole.flatten(2)

@@ -51,7 +51,7 @@ class _LayerScale(nn.Module):
         return x * self.gamma
 
 
-class _Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Pre-norm transformer block."""
 
     def __init__(self, width: int, heads: int, hidden: int, scaled: bool) -> None:
@@ -124,7 +124,7 @@ class VisionTransformer(nn.Module):
         self.patch_embed = _PatchEmbed(width, patch)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + grid * grid, width).normal_(0, 0.02))
-        self.blocks = nn.ModuleList(_Block(width, heads, hidden, scaled) for _ in range(depth))
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads, hidden, scaled) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -149,16 +148,16 @@ class MatchingTask(Task[MatchBatch]):
 
 
 @torch.no_grad()
-def matched(
-    matcher: Matcher, pairs: list[PairItem], tolerance: float, points: int = 64
-) -> tuple[Tensor, Tensor]:
+def matched(matcher: Matcher, pairs: list[PairItem], tolerance: float, points: int = 64) -> tuple[Tensor, Tensor]:
     """Evidence (M, 5) of the matches of known points, and whether each is within ``tolerance`` sides, bool (M,)."""
     evidence, right = [], []
     for item in pairs:
         chosen = item.valid.nonzero()[:points, 0]
         if not len(chosen):
             continue
-        source, target = (matcher.describe_picture(each.permute(1, 2, 0).numpy()) for each in (item.source, item.target))
+        source, target = (
+            matcher.describe_picture(each.permute(1, 2, 0).numpy()) for each in (item.source, item.target)
+        )
         size = (item.source.shape[1], item.source.shape[2])
         found, said = matcher.carry(source, target, item.source_xy[chosen], size, size)
         evidence.append(said.cpu())
@@ -197,8 +196,9 @@ class PairBatches(Dataset[MatchBatch]):
             self.warped = WarpedPictures(frames, changes, data.points, seed)
         if loss.web > 0 or self.cross_on or (self.adversary_on and data.target.cross):
             if data.collection is None:
-                raise InputError("loss: web pairs come from a collection; set data.collection to the output folder of "
-                                 "samepoint web")
+                raise InputError(
+                    "loss: web pairs come from a collection; set data.collection to the output folder of samepoint web"
+                )
             catalogue = Catalogue(data.collection)
             shots = catalogue.read("shots").to_pylist()
             copies = FrameCache(cache, data.short_side, data.cache_gb * _GIGABYTE, shots=False)

@@ -1,0 +1,72 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from samepoint.models.consensus import Consensus, ConsensusConfig, agree
+
+
+def slow_agree(correlation: torch.Tensor, source: tuple[int, int], target: tuple[int, int], sigma: float):
+    """Cell by cell, displacement by displacement."""
+    reach = max(1, -int(-3 * sigma // 1))
+    weights = {d: float(torch.exp(torch.tensor(-(d * d) / (2 * sigma * sigma)))) for d in range(-reach, reach + 1)}
+    total = sum(weights.values())
+    found = torch.zeros_like(correlation)
+    for r in range(source[0]):
+        for c in range(source[1]):
+            for i in range(target[0]):
+                for j in range(target[1]):
+                    for y, wy in weights.items():
+                        for x, wx in weights.items():
+                            inside = 0 <= r + y < source[0] and 0 <= i + y < target[0]
+                            if inside and 0 <= c + x < source[1] and 0 <= j + x < target[1]:
+                                one = (r + y) * source[1] + c + x, (i + y) * target[1] + j + x
+                                value = correlation[:, one[0], one[1]] * wx * wy / total**2
+                                found[:, r * source[1] + c, i * target[1] + j] += value
+    return found
+
+
+@settings(deadline=None, max_examples=8)
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.integers(1, 4), st.sampled_from([0.4, 0.7]))
+def test_the_filter_equals_its_definition(a: int, b: int, c: int, d: int, sigma: float) -> None:
+    correlation = torch.rand(2, a * b, c * d, generator=torch.Generator().manual_seed(a + 5 * b + 7 * c + 11 * d))
+    expected = slow_agree(correlation, (a, b), (c, d), sigma)
+    torch.testing.assert_close(agree(correlation, (a, b), (c, d), sigma), expected)
+
+
+def test_the_filters_gradient() -> None:
+    correlation = torch.rand(1, 6, 8, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: agree(x, (2, 3), (4, 2), 0.6), correlation)
+
+
+def test_neighbours_outvote_a_stray_peak() -> None:
+    """All cells move by one column, but one looks more like a far cell: its neighbours put it right."""
+    side = 6
+    correlation = torch.full((1, side * side, side * side), 0.05)
+    for r in range(side):
+        for c in range(side - 1):
+            correlation[0, r * side + c, r * side + c + 1] = 0.8
+    stray = 2 * side + 3  # a target cell; its partner is the cell before it
+    correlation[0, 0, stray] = 1.0
+    assert correlation[0, :, stray].argmax() == 0
+    agreed = Consensus(ConsensusConfig(sigma=4.0, power=1.0))(correlation, (side, side), (side, side))
+    assert agreed[0, :, stray].argmax() == stray - 1
+
+
+def test_the_best_match_of_each_target_cell_counts_as_much_as_the_scale_says() -> None:
+    correlation = torch.rand(2, 12, 20)
+    agreed = Consensus(ConsensusConfig(scale=0.3))(correlation, (3, 4), (4, 5))
+    torch.testing.assert_close(agreed.amax(dim=1), torch.full((2, 20), 0.3))
+    assert agreed.min() >= 0
+
+
+def test_nothing_alike_gives_nothing() -> None:
+    agreed = Consensus(ConsensusConfig())(-torch.rand(1, 4, 4), (2, 2), (2, 2))
+    assert agreed.isfinite().all()
+    assert agreed.abs().max() == 0
+
+
+@pytest.mark.parametrize("key", ["rounds", "sigma", "power", "sharpen", "scale"])
+def test_values_out_of_range_are_refused(key: str) -> None:
+    with pytest.raises(ValueError, match=key):
+        ConsensusConfig(**{key: 0})
