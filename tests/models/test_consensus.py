@@ -60,10 +60,14 @@ def test_the_best_match_of_each_target_cell_counts_as_much_as_the_scale_says() -
     assert agreed.min() >= 0
 
 
-def test_nothing_alike_gives_nothing() -> None:
-    agreed = Consensus(ConsensusConfig())(-torch.rand(1, 4, 4), (2, 2), (2, 2))
+def test_nothing_alike_gives_no_preference_and_no_gradient() -> None:
+    correlation = -torch.rand(1, 4, 4) - 0.1
+    correlation.requires_grad_()
+    agreed = Consensus(ConsensusConfig(scale=1.0))(correlation, (2, 2), (2, 2))
     assert agreed.isfinite().all()
-    assert agreed.abs().max() == 0
+    agreed.sum().backward()
+    assert correlation.grad is not None
+    assert correlation.grad.abs().max() == 0
 
 
 @pytest.mark.parametrize("key", ["rounds", "sigma", "power", "sharpen", "scale"])

@@ -19,19 +19,18 @@ def _group() -> None:
     pass
 
 
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to train, on what, and where to put it.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a key of the configuration, data.size for example. Repeatable."
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the output folder.")]
+
+
 @app.command("features")
-def features(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to train, on what, and where to put it.")],
-    change: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a key of the configuration, data.size for example. Repeatable."
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint in the output folder.")
-    ] = False,
-) -> None:
+def features(config: ConfigFile, change: Changes = None, resume: Resume = False) -> None:
     """Train features, by the objectives of a configuration, on rendered clips, real videos or labelled pairs.
 
     Ctrl-C finishes the step at hand and writes a checkpoint; --resume goes on from there. Started by torchrun or
@@ -39,6 +38,22 @@ def features(
     """
     from samepoint.training.features import train
 
+    _train(train, config, change, resume)
+
+
+@app.command("matching")
+def matching(config: ConfigFile, change: Changes = None, resume: Resume = False) -> None:
+    """Train a matcher, on warped pictures, a collection of web videos, or pairs with keypoints.
+
+    Ctrl-C finishes the step at hand and writes a checkpoint; --resume goes on from there. Started by torchrun or
+    accelerate launch, several processes train together.
+    """
+    from samepoint.training.matching import train_matching
+
+    _train(train_matching, config, change, resume)
+
+
+def _train(train: Callable[..., Path], config: Path, change: list[str] | None, resume: bool) -> None:
     with _progress() as show:
         try:
             weights = train(config, change or [], resume, show)

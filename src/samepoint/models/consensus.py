@@ -18,6 +18,8 @@ from torch import Tensor, nn
 Size = tuple[int, int]
 _REFERENCE = 32
 """Cells along a side that ``sigma`` is given for."""
+_LEAST = 1e-8
+"""Of what is raised to a power below 1, whose slope at 0 has no end."""
 
 
 class ConsensusConfig(BaseModel):
@@ -55,12 +57,12 @@ class Consensus(nn.Module):
         """
         c = self.config
         sigma = c.sigma * math.sqrt(source_grid[0] * source_grid[1]) / _REFERENCE
-        kept = _unit(correlation.clamp_min(0)).pow(c.power)
+        kept = _unit(correlation.clamp_min(_LEAST)).pow(c.power)
         agreed = kept
         for left in reversed(range(c.rounds)):
             agreed = agree(kept, source_grid, target_grid, sigma)
             if left:
-                kept = _unit(mutual(_unit(agreed)).pow(c.sharpen))
+                kept = _unit(mutual(_unit(agreed)).clamp_min(_LEAST).pow(c.sharpen))
         return agreed / agreed.amax(dim=1, keepdim=True).clamp_min(1e-12) * c.scale
 
 

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
-from ..io.config_file import write_config
-from .checkpoints import Checkpoints
+from .command import train_task
 from .config import FeaturesConfig, load_config
-from .draws import kept_draws
-from .loop import run
 from .recipes import FeaturesTask
 from .record import Progress
 
@@ -37,12 +32,4 @@ def train(
     """
     if not isinstance(config, FeaturesConfig):
         config = load_config(config, overrides)
-    folder = Path(config.output)
-    Checkpoints(folder).open(resume)  # before the work of building, and before anything is written
-    with kept_draws():
-        torch.manual_seed(config.seed)
-        task = FeaturesTask(config)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_config(config, folder / "config.yaml")
-        run(task, config.loop(), folder, resume, progress)
-    return task.weights
+    return train_task(config, FeaturesTask, resume, progress)

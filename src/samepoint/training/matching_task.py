@@ -24,6 +24,7 @@ from ..structures.matches import Matches
 from ..viz.matches import draw_matches
 from ..webvideo.catalog import Catalogue
 from ..webvideo.pairs import PairSampler
+from .command import weights_of
 from .loading import in_order
 from .matching_config import LabelledPairsConfig, MatchingConfig
 from .matching_data import (
@@ -61,11 +62,12 @@ class MatchingTask(Task[MatchBatch]):
             raise InputError("loss.distillation: learns from a teacher; set teacher.model")
         self.size = config.data.size or config.model.side
         self.objectives = MatchingObjectives(self.matcher, config.loss, self.size, teacher)
-        self.networks = self.objectives.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.networks = self.objectives
+        self.matcher.hypercolumn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.exported = self.matcher
         self.dataset = PairBatches(config, self.size)
         self.images = self.dataset.images
-        self.weights = Path(config.output) / "model.safetensors"
+        self.weights = weights_of(config.output)
 
     def optimiser(self) -> torch.optim.Optimizer:
         settings = self.config.optimiser

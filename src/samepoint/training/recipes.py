@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from ..models.network import NetworkConfig, PointNetwork
 from ..models.resnet import ResNet, initialise
 from ..models.weights import load_model, load_strictly, save_weights
 from .calibration import calibrate, calibration_clips
+from .command import weights_of
 from .config import FeaturesConfig
 from .data import RenderedBatches, textures_of
 from .loading import in_order
@@ -47,7 +47,7 @@ class FeaturesTask(Task[Batch]):
         self.exported = self.student
         self.dataset = Batches(config)
         self.images = self.dataset.images
-        self.weights = Path(config.output) / "model.safetensors"
+        self.weights = weights_of(config.output)
 
     @cached_property
     def validation(self) -> Validation:

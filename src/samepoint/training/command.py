@@ -1,0 +1,58 @@
+"""What every ``samepoint train`` command does: a configuration in, weights out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from pydantic import BaseModel
+
+from ..io.config_file import write_config
+from .checkpoints import Checkpoints
+from .draws import kept_draws
+from .loop import run
+from .loop_config import LoopConfig
+from .record import Progress
+from .task import Task
+
+
+class Config(Protocol):
+    """What configurations of training have in common."""
+
+    output: str
+    seed: int
+
+    def loop(self) -> LoopConfig:
+        """What the loop has to know."""
+
+
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+def train_task(
+    config: Kind, make: Callable[[Kind], Task[Any]], resume: bool = False, progress: Progress | None = None
+) -> Path:
+    """Train what ``make`` makes of a configuration, in the run's folder; returns the path of the weights.
+
+    Raises:
+        InputError: bad configuration, nothing to resume, or a run already in the folder and ``resume`` not asked for.
+        MissingExtraError: accelerate is not installed.
+        FloatingPointError: the loss is not finite; the state before it is the last checkpoint.
+    """
+    settings: Config = config  # type: ignore[assignment]
+    folder = Path(settings.output)
+    Checkpoints(folder).open(resume)  # before the work of building, and before anything is written
+    with kept_draws():
+        torch.manual_seed(settings.seed)
+        task = make(config)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_config(config, folder / "config.yaml")
+        run(task, settings.loop(), folder, resume, progress)
+    return weights_of(folder)
+
+
+def weights_of(folder: str | Path) -> Path:
+    """Where a run's weights are written."""
+    return Path(folder) / "model.safetensors"
