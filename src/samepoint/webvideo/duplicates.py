@@ -1,14 +1,15 @@
 """The same video found twice: by id, and by a perceptual hash of its thumbnail or frames.
 
-A hash is 256 bits of which way the brightness goes from each of 16 x 16 places to the next (difference hash): it stays
-when a picture is scaled, compressed again, or made brighter. ``t`` marks a thumbnail's, ``f`` those of three frames;
-only hashes of one kind can be compared.
+A hash has a bit for each of the 16 x 16 lowest frequencies of a picture (discrete cosine transform of its 64 x 64 grey
+places): its sign. It stays when a picture is scaled, made brighter or compressed again. ``t`` marks the hash of a
+thumbnail, ``f`` that of three frames; only hashes of one kind can be compared.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -16,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..errors import InputError
-from ..structures import Video
+from .pictures import frames_at
 from .rows import Row
 
 _SIDE = 16
 _BITS = _SIDE * _SIDE
+_DIGITS = _BITS // 4
 _FLAT = 4.0
 """Grey values by which a picture must vary to be told by its hash; black frames are all alike."""
 _PLACES = (0.15, 0.5, 0.85)
@@ -34,7 +35,7 @@ class DuplicateSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     perceptual: bool = True  # compare thumbnails and frames too, not only ids
-    distance: int = Field(10, ge=0, le=64)  # bits of a picture's 256 that may differ
+    distance: int = Field(20, ge=0, le=64)  # bits of a picture's 256; scenes of one video differ by 25 and more
     seconds: float = Field(2.0, ge=0)  # by which durations may differ
 
 
@@ -43,8 +44,10 @@ def hash_picture(rgb: NDArray[np.uint8]) -> str | None:
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     if float(grey.std()) < _FLAT:
         return None
-    small = cv2.resize(grey, (_SIDE + 1, _SIDE), interpolation=cv2.INTER_AREA).astype(np.int16)
-    return np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex()
+    small = cv2.resize(grey, (4 * _SIDE, 4 * _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    low = cv2.dct(small)[:_SIDE, :_SIDE]
+    low[0, 0] = 0  # the mean
+    return np.packbits(low.ravel() > 0).tobytes().hex()
 
 
 def hash_thumbnail(rgb: NDArray[np.uint8]) -> str | None:
@@ -55,23 +58,16 @@ def hash_thumbnail(rgb: NDArray[np.uint8]) -> str | None:
 
 def hash_video(path: Path) -> str | None:
     """The hash of three frames of a file; None where one of them is flat or cannot be read."""
-    import warnings
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of damage, which the row states
-            video = Video(path)
-            found = [hash_picture(video[int(share * (len(video) - 1))]) for share in _PLACES]
-    except InputError:
-        return None
-    return "f" + "".join(one for one in found if one) if all(found) else None
+    frames = frames_at(path, _PLACES)
+    found = [hash_picture(frame) for frame in frames]
+    return "f" + "".join(one for one in found if one) if found and all(found) else None
 
 
 def merge(rows: Iterable[Row], settings: DuplicateSettings) -> list[Row]:
     """Each video once, in the order they came; the classes of the others are in the first one's ``also_in``.
 
-    Rows of failed searches (without a video) pass. Two hashes within the distance agree in one of its (distance + 1)
-    stretches of bits at least, so only rows that share one are compared: ten thousand take a second, not an hour.
+    Two hashes within the distance agree in one of (distance + 1) stretches of bits at least, so only rows that share
+    one are compared.
     """
     kept: dict[str, Row] = {}
     buckets: defaultdict[tuple[str, int, int], list[str]] = defaultdict(list)
@@ -97,24 +93,27 @@ def _note(first: Row, second: Row) -> None:
     first["also_in"] = sorted(classes)
 
 
-def _stretches(phash: str | None, distance: int) -> Iterable[tuple[str, int, int]]:
-    """Pieces of a hash of which two hashes within ``distance`` bits a picture have one in common."""
-    if not phash:
-        return
-    bits = int(phash[1:65], 16)  # of the first picture
+def _pictures(phash: str) -> list[int]:
+    return [int(phash[at : at + _DIGITS], 16) for at in range(1, len(phash), _DIGITS)]
+
+
+def _stretches(phash: str | None, distance: int) -> Iterator[tuple[str, int, int]]:
+    """Pieces of a hash of which two hashes within ``distance`` bits a picture have one in common.
+
+    If the mean over the pictures is within it, so is one of the pictures.
+    """
     edges = [index * _BITS // (distance + 1) for index in range(distance + 2)]
-    for index in range(distance + 1):
-        low, high = edges[index], edges[index + 1]
-        yield phash[0], index, (bits >> low) & ((1 << (high - low)) - 1)
+    for picture, bits in enumerate(_pictures(phash or "")):
+        for index, (low, high) in enumerate(pairwise(edges)):
+            yield f"{(phash or '')[0]}{picture}", index, (bits >> low) & ((1 << (high - low)) - 1)
 
 
-def distance(first: str, second: str) -> int | None:
-    """Bits by which two hashes differ, the most of any of their pictures; None where they are of different kinds."""
+def distance(first: str, second: str) -> float | None:
+    """Bits by which two hashes differ, the mean over their pictures; None where they are of different kinds."""
     if first[0] != second[0] or len(first) != len(second):
         return None
-    pictures = range(1, len(first), _BITS // 4)
-    step = _BITS // 4
-    return max((int(first[at : at + step], 16) ^ int(second[at : at + step], 16)).bit_count() for at in pictures)
+    pairs = list(zip(_pictures(first), _pictures(second), strict=True))
+    return sum((one ^ other).bit_count() for one, other in pairs) / len(pairs)
 
 
 def _same(first: Row, second: Row, settings: DuplicateSettings) -> bool:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import logging
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import InputError
+from ..io.videofile import Pictures, open_container, video_stream
 from ..structures import Video
 from .attempts import persist
 from .network import NetworkSettings
@@ -48,9 +52,37 @@ def _fetched(url: str, settings: NetworkSettings) -> NDArray[np.uint8]:
         raise LimitError("broken", f"not a picture ({error})") from None
 
 
-def first_frame(path: Path) -> NDArray[np.uint8] | None:
-    """A file's first frame, uint8 RGB (H, W, 3); None where it has none."""
+def frames_at(path: Path, shares: Sequence[float]) -> list[NDArray[np.uint8]]:
+    """Frames uint8 RGB (H, W, 3) at these shares of a file's length; fewer or none where they cannot be decoded.
+
+    Found by time, without reading the rest of the file; a file whose stated length is wrong is read as a whole.
+    """
     try:
-        return next(iter(Video(path)))
-    except InputError:
-        return None
+        found = [_frame_at(path, share) for share in shares]
+        if all(frame is not None for frame in found):
+            return [frame for frame in found if frame is not None]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of damage, which the row states
+            video = Video(path)
+            return [video[int(share * (len(video) - 1))] for share in shares]
+    except (InputError, av.FFmpegError, OSError):
+        return []
+
+
+def _frame_at(path: Path, share: float) -> NDArray[np.uint8] | None:
+    with open_container(str(path)) as container:
+        stream = video_stream(container, str(path))
+        length, base = stream.duration, stream.time_base
+        if length is None and container.duration is not None and base is not None:
+            length = int(container.duration / av.time_base / base)
+        if not length:
+            return None
+        wanted = (stream.start_time or 0) + int(share * length)
+        if share > 0:
+            container.seek(wanted, stream=stream, backward=True)
+        for frame in container.decode(stream):
+            if frame.pts is None:
+                return None
+            if share == 0 or frame.pts + (frame.duration or 1) > wanted:
+                return Pictures()(frame)
+    return None

@@ -54,9 +54,8 @@ class Relevance:
         }
         empty = [name for name, vectors in raw.items() if not vectors]
         if empty or not raw:
-            raise InputError(
-                f"{settings.examples}: expected pictures in a sub-folder for each class, {empty or 'none'}"
-            )
+            missing = f"; {empty[0]} has none" if empty else ""
+            raise InputError(f"{settings.examples}: expected a sub-folder of pictures for each class{missing}")
         every = [vector for vectors in raw.values() for vector in vectors]
         self._shared = sum(every) / len(every) if len(raw) > 1 else every[0] * 0
         self._examples = {name: [self._plain(vector) for vector in vectors] for name, vectors in raw.items()}

@@ -18,7 +18,7 @@ from .info import address, of_info, tool_versions, url_id, video_id
 from .listing import read_folder, read_list
 from .network import NetworkSettings
 from .outcomes import Outcome
-from .pictures import first_frame, thumbnail
+from .pictures import frames_at, thumbnail
 from .relevance import RelevanceSettings, scorer
 from .rows import Row
 
@@ -252,7 +252,10 @@ def _look(rows: list[Row], settings: SearchSettings) -> None:
         if before is not row and score is None:
             continue  # merged by its id
         local = Path(row["path"]) if row["source"] == "folder" else None
-        picture = first_frame(local) if local and score else thumbnail(row.get("thumbnail"), settings)
+        if local:
+            picture = next(iter(frames_at(local, [0.0])), None) if score else None
+        else:
+            picture = thumbnail(row.get("thumbnail"), settings)
         if settings.duplicates.perceptual:
             row["phash"] = hash_video(local) if local else (hash_thumbnail(picture) if picture is not None else None)
         if score is None or picture is None:
