@@ -16,10 +16,10 @@ from torch import Tensor
 
 from samepoint.errors import InputError
 from samepoint.models.aggregation import AggregationConfig
+from samepoint.models.consensus import mutual
 from samepoint.models.convert.cats import rename
 from samepoint.models.discriminator import LevelDiscriminator
 from samepoint.models.hypercolumn import PyramidBackbone, VitBackbone
-from samepoint.models.consensus import mutual
 from samepoint.models.matcher import Columns, Matcher, MatcherConfig
 from samepoint.models.network import NetworkConfig
 from samepoint.models.weights import load_model, load_strictly, save_weights
@@ -150,7 +150,7 @@ def test_the_lean_way_equals_the_naive_one(grids: tuple, monkeypatch: pytest.Mon
     source, target = (levels(matcher, grid, seed) for seed, grid in enumerate(grids))
     refined, flow = by_hand(matcher, source, target)
     for at_once in (2**22, 50):
-        monkeypatch.setattr("samepoint.models.matcher.ELEMENTS_AT_ONCE", at_once)
+        monkeypatch.setattr("samepoint.models.level_correlation.ELEMENTS_AT_ONCE", at_once)
         monkeypatch.setattr("samepoint.models.flow_readout.ELEMENTS_AT_ONCE", at_once)
         with torch.no_grad():
             output = matcher.relate(source, target)

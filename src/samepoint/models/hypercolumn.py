@@ -147,8 +147,7 @@ class Hypercolumn(nn.Module):
         """
         given = given.encoder if isinstance(given, PointNetwork) else given
         built = build_backbone(self.config)
-        if isinstance(built, SemanticEncoder) and isinstance(given, PyramidEncoder):
-            assert isinstance(self.backbone, SemanticEncoder)
+        if isinstance(given, PyramidEncoder) and not self.external and isinstance(self.backbone, SemanticEncoder):
             self.backbone.begin_with(given)
             return
         if not isinstance(given, type(built)):

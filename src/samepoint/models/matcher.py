@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ..errors import InputError
 from .aggregation import Aggregation, AggregationConfig
@@ -37,6 +36,7 @@ from .hypercolumn import (
     Size,
     read_on_grid,
 )
+from .level_correlation import add_mutual, cosines, spread
 from .match_confidence import MatchConfidence, match_evidence
 from .network import NetworkConfig
 
@@ -228,18 +228,18 @@ class Matcher(nn.Module):
     def relate(self, source: Columns, target: Columns) -> MatcherOutput:
         """Match hyper-columns."""
         coarse = torch.stack(
-            [mutual(_cosines(a, b)) for a, b in zip(source.refining, target.refining, strict=True)], dim=1
+            [mutual(cosines(a, b)) for a, b in zip(source.refining, target.refining, strict=True)], dim=1
         )
         levels = self.aggregation(coarse, source.refining, target.refining)
         own = self.aggregation.grid
         if self.consensus is not None:
             agreed = self.consensus(self._summed(source, target), source.grid, target.grid)
-            refined = agreed + _spread((levels - coarse).mean(dim=1), own, source.grid, target.grid)
+            refined = agreed + spread((levels - coarse).mean(dim=1), own, source.grid, target.grid)
         elif source.grid == target.grid == (own, own):
             refined = levels.mean(dim=1)
         else:
             change = (levels - coarse).mean(dim=1)
-            refined = self._summed(source, target, _spread(change, own, source.grid, target.grid))
+            refined = self._summed(source, target, spread(change, own, source.grid, target.grid))
         temperature, kernel = self.config.temperature, None if self.training else self.config.kernel
         flow = soft_argmax(refined, source.grid, target.grid, temperature, kernel)
         return MatcherOutput(flow, refined, levels, source.grid, target.grid, temperature, kernel)
@@ -249,7 +249,7 @@ class Matcher(nn.Module):
         shape = (grid[0] * grid[1] for grid in (source.grid, target.grid))
         total = source.matching[0].new_zeros(len(source.matching[0]), *shape) if begin is None else begin
         for a, b in zip(source.matching, target.matching, strict=True):
-            total = _add_mutual(total, a, b, 1 / len(source.matching))
+            total = add_mutual(total, a, b, 1 / len(source.matching))
         return total
 
     @torch.no_grad()
@@ -367,48 +367,9 @@ class Matcher(nn.Module):
         return found, torch.cat(evidence)
 
 
-def _cosines(source: Tensor, target: Tensor) -> Tensor:
-    """(B, N_s, N_t) of (B, C, h, w) and (B, C, h', w')."""
-    return _unit(source).transpose(1, 2) @ _unit(target)
-
-
-def _unit(level: Tensor) -> Tensor:
-    flat = level.flatten(2)
-    return flat / (flat.square().sum(dim=1, keepdim=True) + 1e-6).sqrt()
-
-
 def _part(key: str) -> Part | None:
     if key.startswith("hypercolumn."):
         return "backbone"
     if key.startswith("aggregation.projections."):
         return "projection"
     return "aggregation" if key.startswith("aggregation.") else None
-
-
-def _add_mutual(total: Tensor, source: Tensor, target: Tensor, share: float) -> Tensor:
-    """``total`` plus a share of the filtered correlations of one level; without gradients, in place and in pieces."""
-    if torch.is_grad_enabled() and (total.requires_grad or source.requires_grad or target.requires_grad):
-
-        def filtered(a: Tensor, b: Tensor) -> Tensor:
-            return mutual(_cosines(a, b)) * share
-
-        # Computed again in the backward pass: only the sum of the levels is kept.
-        return total + checkpoint(filtered, source, target, use_reentrant=False, preserve_rng_state=False)
-    correlation = _cosines(source, target)
-    over_source = correlation.amax(dim=1, keepdim=True).clamp_min(1e-8)
-    over_target = correlation.amax(dim=2, keepdim=True).clamp_min(1e-8)
-    step = max(1, ELEMENTS_AT_ONCE // (correlation.shape[0] * correlation.shape[2]))
-    for start in range(0, correlation.shape[1], step):
-        part = slice(start, start + step)
-        piece = correlation[:, part]
-        cubed = piece * (piece / over_source) * (piece / over_target[:, part])
-        total[:, part].add_(cubed, alpha=share)
-    return total
-
-
-def _spread(change: Tensor, own: int, source: Size, target: Size) -> Tensor:
-    """Correlations (B, a * a, a * a) between cells: (B, N_s, N_t), bilinear in all four directions."""
-    turned = change.transpose(1, 2).unflatten(2, (own, own))  # (B, a * a of the target, a, a)
-    wide = F.interpolate(turned, source, mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)
-    whole = F.interpolate(wide.unflatten(2, (own, own)), target, mode="bilinear", align_corners=False)
-    return whole.flatten(2)
