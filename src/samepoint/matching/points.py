@@ -7,11 +7,12 @@ from typing import Any, overload
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..errors import InputError
 from ..structures import Matches, Queries
-from .pair_model import Carried, Model, PairModel, pair_model
+from .flip import carry_either_way
+from .pair_model import Model, PairModel, pair_model
 from .pictures import Picture, PictureSource, open_picture
 
 
@@ -60,7 +61,7 @@ def match(
         mutual: how nearly a match must lead back to its point for a confidence of one half, as a share of the source's
             longer side; None: as the model has learnt, 0.1 for plain features.
         flip_test: match with the mirrored target, too, and keep the one of the two that fits better: for things that
-            look the other way there, whose left and right parts would be taken for each other.
+            may look the other way there, see :mod:`samepoint.matching.flip`.
         device: ``"cpu"``, ``"cuda"``, ...; the model's by default.
 
     Returns:
@@ -94,7 +95,7 @@ def match_each(
     encoded = model.encode(first)
     for number, target in enumerate(targets):
         picture = open_picture(target, f"target {number}")
-        carried, _ = carry_either_way(model, encoded, picture, asked.xy, flip_test)
+        carried = carry_either_way(model, encoded, first.size, picture, asked.xy, flip_test)
         yield (
             picture,
             Matches(
@@ -120,26 +121,3 @@ def as_points(points: ArrayLike | Queries, picture: Picture) -> Queries:
     except InputError as error:
         raise InputError(f"{picture.name}: {str(error).replace(' frame ', ' picture ', 1)}") from None
     return queries
-
-
-def carry_either_way(
-    model: PairModel, source: Any, target: Picture, xy: NDArray[np.float32], flip_test: bool
-) -> tuple[Carried, bool]:
-    """Points (N, 2) carried to the target and, with ``flip_test``, to its mirror image; which fits better, and whether
-    it is the mirrored.
-
-    One answer for all points: a thing looks one way or the other.
-    """
-    plain = model.carry(source, model.encode(target), xy)
-    if not flip_test:
-        return plain, False
-    mirrored = model.carry(source, model.encode(target.mirrored()), xy)
-    if _fit(mirrored) <= _fit(plain):
-        return plain, False
-    back = np.stack([target.size[1] - mirrored.xy[:, 0], mirrored.xy[:, 1]], axis=1)
-    return Carried(back.astype(np.float32), mirrored.confidence, mirrored.similarity), True
-
-
-def _fit(carried: Carried) -> float:
-    """How well the points fit as a whole: alike where they lead back."""
-    return float((carried.confidence * carried.similarity).mean())

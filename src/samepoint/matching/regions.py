@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..io.masks import read_mask
 from ..structures.masks import as_labels
+from .flip import is_mirrored
 from .pair_model import Model, PairModel, pair_model
 from .pictures import Picture, PictureSource, open_picture
-from .points import carry_either_way
 
 GRID = 64
 """Places along the longer side of a target that are asked where they come from."""
 SPREAD = 1.0
 """Of the Gaussian, in places, over which they settle with their neighbours what they belong to."""
+
+DOUBT = 0.1
+"""Weight of a place that is not sure where it comes from; such places alone are background."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,11 +149,15 @@ def _carried(
     inside: NDArray[np.float32],
     flip_test: bool,
 ) -> CarriedRegions:
-    mirrored = flip_test and carry_either_way(model, encoded, picture, inside, True)[1]
-    seen = picture.mirrored() if mirrored else picture
+    plain, mirrored = model.encode(picture), False
+    seen = plain
+    if flip_test:
+        other = model.encode(picture.mirrored())
+        mirrored = is_mirrored(model, encoded, plain, other, inside, first.size)
+        seen = other if mirrored else plain
     rows, columns = _cells(picture.size)
     # Asked of the target, so that no pixel of it stays without an answer: a region may be larger there.
-    back = model.carry(model.encode(seen), encoded, _middles(picture.size))
+    back = model.carry(seen, encoded, _middles(picture.size))
     origin, confidence = back.xy.reshape(rows, columns, 2), back.confidence.reshape(rows, columns)
     if mirrored:
         origin, confidence = origin[:, ::-1].copy(), confidence[:, ::-1].copy()
@@ -162,11 +169,16 @@ def _voted(
 ) -> NDArray[np.uint8]:
     """Each pixel's label: what the places around it say, by their confidence; background where they are not sure."""
     own = _at(labels, origin.reshape(-1, 2)).reshape(confidence.shape)
-    best = np.full(size, 0.5, np.float32)
+
+    def around(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        blurred = cv2.GaussianBlur(values, (0, 0), SPREAD, borderType=cv2.BORDER_REPLICATE)
+        return np.asarray(cv2.resize(blurred, (size[1], size[0]), interpolation=cv2.INTER_LINEAR), np.float32)
+
+    weight = confidence + DOUBT
+    best = 0.5 * (around(weight) + DOUBT)
     found = np.zeros(size, np.uint8)
     for label in np.unique(own[own > 0]):
-        votes = cv2.GaussianBlur(confidence * (own == label), (0, 0), SPREAD, borderType=cv2.BORDER_REPLICATE)
-        votes = cv2.resize(votes, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+        votes = around(weight * (own == label))
         better = votes > best
         best[better], found[better] = votes[better], label
     return found

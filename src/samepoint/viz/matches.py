@@ -73,7 +73,7 @@ class MatchSheet:
             self._pair = draw_matches(self.source, target, matches, names=self.names)
             xy, size, all_ = matches.source_xy, matches.source_size, np.ones(len(matches), bool)
             small = _with_points(fitted(self.source, CELL), xy, size, matches, all_, self.names, colors)
-            self._cells.add(small, matches.source)
+            self._cells.add(small, _short(matches.source))
         if self._cells.wants_more():
             small, xy = fitted(target, CELL), _found_xy(matches)
             small = _with_points(small, xy, matches.target_size, matches, matches.found, self.names, colors)
