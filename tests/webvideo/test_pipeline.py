@@ -1,0 +1,252 @@
+"""The stages in a row: what is due, what is kept, and that kills change nothing."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections import Counter
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from samepoint.errors import InputError
+from samepoint.viz.writer import VideoWriter
+from samepoint.webvideo import pipeline
+from samepoint.webvideo.catalog import STAGES, Catalogue, same
+from samepoint.webvideo.config import WebConfig, config_of_source, load_config
+from samepoint.webvideo.engine import Outcome
+from samepoint.webvideo.rows import Row
+from tests.webvideo import collection
+
+
+@pytest.fixture
+def diary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of the pretended stages, which are in place."""
+    path = tmp_path / "diary"
+    path.touch()
+    collection.use_in(monkeypatch.setattr, path)
+    return path
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> WebConfig:
+    return collection.config_for(tmp_path / "out", workers=0)
+
+
+def rows_done(config: WebConfig, **more: Any) -> list[int]:
+    return [summary.rows for summary in pipeline.run(config, **more)]
+
+
+def changed(config: WebConfig, **parts: dict[str, Any]) -> WebConfig:
+    values = config.model_dump()
+    for name, part in parts.items():
+        values[name] |= part
+    return WebConfig.model_validate(values)
+
+
+def statuses(catalogue: Catalogue, table: Any, key: str) -> dict[str, tuple[str, str | None]]:
+    rows = catalogue.read(table).to_pylist()
+    return {row[key]: (row["status"], row["reason"]) for row in rows}
+
+
+def test_every_row_is_accounted_for(config: WebConfig, diary: Path) -> None:
+    seen: list[tuple[str, int, int | None]] = []
+    summaries = pipeline.run(config, progress=lambda *now: seen.append(now))
+    assert [(one.stage, one.rows, one.failed) for one in summaries] == [
+        ("search", 3, 0),
+        ("download", 3, 1),
+        ("shots", 2, 0),
+        ("label", 13, 1),
+    ]
+    assert [now for now in seen if now[0] == "shots"] == [("shots", 1, 2), ("shots", 2, 2)]
+    catalogue = Catalogue(config.output)
+    assert statuses(catalogue, "videos", "video")["cat"] == ("failed", "removed: by the uploader")
+    labels = statuses(catalogue, "labels", "shot")
+    assert labels["bee/4"] == ("failed", "ValueError: too dark")
+    assert "bee/1" not in labels  # not kept
+    assert len(labels) == 13
+    assert pipeline.counts(config) == {
+        "videos": {"failed": 1, "ok": 2},
+        "shots": {"ok": 15},
+        "labels": {"failed": 1, "ok": 12},
+    }
+    assert load_config(config.output / "web.yaml") == config
+
+
+def test_what_is_done_is_not_done_again(config: WebConfig, diary: Path) -> None:
+    pipeline.run(config)
+    before = diary.read_text()
+    assert rows_done(config) == [0, 0, 0, 0]
+    assert diary.read_text() == before
+
+
+def test_stages_one_by_one_are_the_same_as_all(config: WebConfig, diary: Path, tmp_path: Path) -> None:
+    for stage in STAGES:
+        pipeline.run(config, (stage,))
+    other = collection.config_for(tmp_path / "at-once", workers=0)
+    pipeline.run(other)
+    assert same(Catalogue(config.output), Catalogue(other.output)) == []
+
+
+def test_failed_rows_are_tried_again_on_request(
+    config: WebConfig, diary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.run(config)
+    assert rows_done(config, retry_failed=True) == [0, 1, 0, 1]
+    monkeypatch.setattr("samepoint.webvideo.pipeline.work_of", lambda stage, config: _always(stage))
+    assert rows_done(config, retry_failed=True) == [0, 1, 1, 2]  # the video is there now: one shot, and bee/4
+    assert set(pipeline.counts(config)["labels"]) == {"ok"}
+
+
+def _always(stage: str) -> Any:
+    from samepoint.webvideo.engine import Work
+
+    def make() -> Any:
+        def work(row: Row) -> Row:
+            if stage == "download":
+                return {**row, "status": "ok", "reason": None, "path": "x.mp4", "sha256": "x"}
+            if stage == "shots":
+                return {"shot": f"{row['video']}/0", "video": row["video"], "index": 0, "kept": True}
+            return {"shot": row["shot"], "video": row["video"]}
+
+        return work
+
+    return Work(make)
+
+
+def test_other_settings_redo_a_stage_and_what_follows(config: WebConfig, diary: Path) -> None:
+    pipeline.run(config)
+    # Manners change nothing that is collected.
+    assert rows_done(changed(config, download={"timeout": 3.0, "rate": 10_000})) == [0, 0, 0, 0]
+    assert rows_done(changed(config, labels={"seeds": 5})) == [0, 0, 0, 13]
+    config = changed(config, labels={"seeds": 5}, shots={"min_length": 4})
+    assert rows_done(config) == [0, 0, 2, 13]
+    assert rows_done(changed(config, download={"height": 240})) == [0, 3, 0, 0]  # the files turned out the same
+
+
+def test_a_query_that_failed_is_asked_again(config: WebConfig, diary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = {"video": "query-1", "class": "animal", "status": "failed", "reason": "HTTP 503"}
+    monkeypatch.setattr("samepoint.webvideo.search.candidates", lambda settings, known: [failed])
+    assert rows_done(config) == [1, 0, 0, 0]
+    assert rows_done(config) == [0, 0, 0, 0]
+    collection.use_in(monkeypatch.setattr, diary)
+    assert rows_done(config, retry_failed=True)[:2] == [3, 3]
+    assert "query-1" not in statuses(Catalogue(config.output), "videos", "video")
+
+
+def test_new_files_of_a_folder_are_found(tmp_path: Path, diary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    asked = []
+    monkeypatch.setattr("samepoint.webvideo.search.candidates", lambda settings, known: asked.append(known) or [])
+    config = config_of_source(source, tmp_path / "out")
+    pipeline.run(config, ("search",))
+    pipeline.run(config, ("search",))
+    assert len(asked) == 1
+    (source / "new.mp4").touch()
+    pipeline.run(config, ("search",))
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        (Outcome({"video": "a", "class": "c", "path": "p"}, []), ("a", "skipped", "no shots")),
+        (Outcome({"video": "a", "class": "c", "path": "p"}, [], "broken"), ("a", "failed", "broken")),
+        (
+            Outcome({"video": "a", "class": "c", "path": "p"}, [{"shot": "b/0", "video": "b"}]),
+            ("a", "failed", "its results are of another video"),
+        ),
+        (
+            Outcome({"video": "a", "class": "c", "path": "p"}, [{"shot": "a/0", "video": "a", "start": "0"}]),
+            ("a", "failed", "shots: a/0, start: expected int, got '0'"),
+        ),
+    ],
+)
+def test_bad_results_are_the_rows_own_failure(outcome: Outcome, expected: tuple[str, str, str]) -> None:
+    (row,) = pipeline.finished("shots", outcome, "digest")
+    assert (row["shot"], row["status"], row["reason"]) == expected
+    assert (row["kept"], row["settings"]) == (False, "digest")
+
+
+def test_a_missing_cookies_file_ends_the_run_and_fails_no_row(config: WebConfig) -> None:
+    made = pipeline.work_of("download", changed(config, download={"cookies": Path("cookies.txt")}))
+    with pytest.raises(InputError, match=r"download\.cookies: there is no file cookies\.txt"):
+        made.make(*made.arguments)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a fork server")
+@pytest.mark.parametrize("seed", range(5))
+def test_kills_leave_no_trace(seed: int, tmp_path: Path) -> None:
+    """SIGKILL at three random moments, then to the end: as a run that nothing disturbed."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["samepoint.webvideo.config"])  # imports PyTorch once for all
+
+    def start(output: str) -> Any:
+        process = context.Process(target=collection.collect, args=(tmp_path / output, tmp_path / f"{output}.diary"))
+        process.start()
+        return process
+
+    def diary_of(output: str) -> list[str]:
+        path = tmp_path / f"{output}.diary"
+        return path.read_text().splitlines() if path.exists() else []
+
+    undisturbed = start("undisturbed")
+    draw = random.Random(seed)
+    catalogue = Catalogue(tmp_path / "killed")
+    for _ in range(3):
+        killed = start("killed")
+        # Moments are counted in what is done, not in seconds: they are spread over the run on a busy machine too.
+        moment = len(diary_of("killed")) + draw.randrange(8)
+        while killed.is_alive() and len(diary_of("killed")) < moment:
+            time.sleep(0.001)
+        time.sleep(draw.random() * 3 * collection.PAUSE)
+        killed.kill()
+        killed.join()
+        finished = _journalled(catalogue)
+        assert not [item for item, count in Counter(finished).items() if count > 1]
+    last = start("killed")
+    for process in (undisturbed, last):
+        process.join()
+        assert process.exitcode == 0
+
+    assert same(Catalogue(tmp_path / "undisturbed"), catalogue) == []
+    done = Counter(diary_of("killed"))
+    assert set(done) == set(diary_of("undisturbed"))
+    downloaded = {line: count for line, count in done.items() if line.startswith("downloaded")}
+    assert set(downloaded.values()) == {1}
+    # A kill may take what the two workers have done but not yet handed over, never anything that was written down.
+    assert sum(done.values()) - len(done) <= 3 * 2
+
+
+def _journalled(catalogue: Catalogue) -> list[tuple[str, str]]:
+    from samepoint.webvideo.catalog import _entries
+
+    paths = [(stage, catalogue.journal_path(stage)) for stage in STAGES if stage != "search"]
+    return [(stage, entry["item"]) for stage, path in paths if path.exists() for entry in _entries(path)]
+
+
+def test_the_whole_line_on_real_files(tmp_path: Path) -> None:
+    for label, shift in (("left", -1), ("right", 1)):
+        (tmp_path / "source" / label).mkdir(parents=True)
+        _write_clip(tmp_path / "source" / label / "clip.mp4", shift)
+    (tmp_path / "source" / "left" / "broken.mp4").write_bytes(b"not a video" * 100)
+    changes = ["engine.workers=0", "shots.min_length=8", "shots.min_side=32", "labels.seeds=4", "labels.short_side=64"]
+    config = config_of_source(tmp_path / "source", tmp_path / "out", changes)
+    summaries = {summary.stage: summary for summary in pipeline.run(config)}
+    assert (summaries["search"].rows, summaries["download"].failed) == (3, 1)
+    labels = Catalogue(config.output).read("labels").to_pylist()
+    assert [(row["class"], row["status"], row["seeds"]) for row in labels] == [("left", "ok", 16), ("right", "ok", 16)]
+    assert all((config.output / row["path"]).stat().st_size == row["bytes"] for row in labels)
+
+
+def _write_clip(path: Path, shift: int, frames: int = 10) -> None:
+    noise = np.random.default_rng(7 + shift).integers(0, 255, (8, 16, 3), dtype=np.uint8)
+    texture = np.kron(noise, np.ones((8, 8, 1), dtype=np.uint8))
+    with VideoWriter(path, 25.0) as writer:
+        for t in range(frames):
+            writer.write(np.ascontiguousarray(np.roll(texture, 2 * shift * t, axis=1)[:, :80]))
