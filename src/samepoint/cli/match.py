@@ -105,13 +105,13 @@ def match(
     folder = output if masked and output.suffix.lower() != ".png" else None
     check_outputs(outputs, folder, [source, *(name for name, _ in given)], [points, mask])
 
-    from samepoint.matching import default_model, open_picture, pair_model
+    from samepoint.matching import as_pair_model, default_model, open_picture
 
     first = open_picture(source)
     chosen = default_model() if model is None else model
     asked = None if masked else gather_points(first, places, points, grid, mask)
     check_model(chosen, device)
-    matcher = pair_model(chosen, mutual=mutual, device=device)
+    matcher = as_pair_model(chosen, mutual=mutual, device=device)
     with progress("matching") as advance:
         pictures = Pictures(given, advance)
         if asked is None:

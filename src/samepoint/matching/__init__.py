@@ -7,7 +7,7 @@ from samepoint.matching.features import (
     match_features,
     match_maps,
 )
-from samepoint.matching.pair_model import Carried, LearntMatcher, PairModel, PlainMatcher, default_model, pair_model
+from samepoint.matching.pair_model import Carried, LearntMatcher, PairModel, PlainMatcher, as_pair_model, default_model
 from samepoint.matching.pictures import Picture, PictureSource, open_picture
 from samepoint.matching.points import as_points, match, match_each
 from samepoint.matching.regions import CarriedRegions, as_regions, carry_masks, carry_masks_each, places_inside
@@ -23,6 +23,7 @@ __all__ = [
     "PictureMap",
     "PictureSource",
     "PlainMatcher",
+    "as_pair_model",
     "as_points",
     "as_regions",
     "carry_masks",
@@ -33,6 +34,5 @@ __all__ = [
     "match_features",
     "match_maps",
     "open_picture",
-    "pair_model",
     "places_inside",
 ]

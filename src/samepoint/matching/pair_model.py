@@ -59,7 +59,7 @@ def default_model() -> str:
     return next(name for name in ("samepoint-match", "samepoint-base") if name in TABLE)
 
 
-def pair_model(
+def as_pair_model(
     model: Model | None = None, *, mutual: float | None = None, device: torch.device | str | None = None
 ) -> PairModel:
     """What matches pictures, from any kind of ``model`` that :func:`samepoint.match` takes.

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ..errors import InputError
 from ..structures import Matches, Queries
 from .flip import carry_either_way
-from .pair_model import Model, PairModel, pair_model
+from .pair_model import Model, PairModel, as_pair_model
 from .pictures import Picture, PictureSource, open_picture
 
 
@@ -71,7 +71,7 @@ def match(
         InputError: no point, a point outside the source, a picture that cannot be read, an unknown model.
     """
     several = isinstance(target, (list, tuple))
-    chosen = pair_model(model, mutual=mutual, device=device)
+    chosen = as_pair_model(model, mutual=mutual, device=device)
     targets = target if isinstance(target, (list, tuple)) else [target]
     found = [matches for _, matches in match_each(source, targets, points, chosen, flip_test=flip_test)]
     return found if several else found[0]

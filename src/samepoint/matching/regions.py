@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..io.masks import read_mask
 from ..structures.masks import as_labels
 from .flip import is_mirrored
-from .pair_model import Model, PairModel, pair_model
+from .pair_model import Model, PairModel, as_pair_model
 from .pictures import Picture, PictureSource, open_picture
 
 GRID = 64
@@ -70,7 +70,7 @@ def carry_masks(
         InputError: a mask of another size or without a region, or what :func:`samepoint.match` raises.
     """
     several = isinstance(target, (list, tuple))
-    chosen = pair_model(model, mutual=mutual, device=device)
+    chosen = as_pair_model(model, mutual=mutual, device=device)
     targets = target if isinstance(target, (list, tuple)) else [target]
     found = [regions.labels for _, regions in carry_masks_each(source, targets, mask, chosen, flip_test=flip_test)]
     return found if several else found[0]
