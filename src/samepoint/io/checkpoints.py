@@ -165,6 +165,7 @@ def _check_pickle(stream: IO[bytes]) -> None:
     marks: list[int] = []
     memo: dict[int, int] = {}
     large = 0
+    argument: Any
     for opcode, argument, _ in pickletools.genops(stream):
         name = opcode.name
         if name not in _OPCODES:

@@ -31,8 +31,9 @@ def shapes(grid: int) -> dict[str, Tensor]:
     }
 
 
-def test_golden_correlations_and_flow_come_from_a_converted_file(tmp_path: Path) -> None:
-    tensors = {f"module.{key}": value for key, value in golden("cats_resnet101_f16").items()}
+@pytest.mark.parametrize("name", ["cats_resnet101_f16", "cats_resnet101_f24"])
+def test_golden_correlations_and_flow_come_from_a_converted_file(name: str, tmp_path: Path) -> None:
+    tensors = {f"module.{key}": value for key, value in golden(name).items()}
     source = training_file(tmp_path / "cats.pth", tensors)
     done = convert_file(source, tmp_path / "cats.safetensors", "ssscweb")
     source.unlink()
@@ -44,10 +45,10 @@ def test_golden_correlations_and_flow_come_from_a_converted_file(tmp_path: Path)
     }
     assert done.fitted.remark is None
     assert len(done.fitted.mapped) + 84 == len(tensors)
-    values = expected("cats_resnet101_f16")
+    values = expected(name)
     network = load_model(done.output)
     assert isinstance(network, Matcher)
-    pictures = (torch.from_numpy(values[name])[None] for name in ("source_rgb", "target_rgb"))
+    pictures = (torch.from_numpy(values[role])[None] for role in ("source_rgb", "target_rgb"))
     with torch.inference_mode():
         output = network(*(network.preprocess(picture) for picture in pictures))
     refined = values["refined_mean"]
@@ -56,9 +57,10 @@ def test_golden_correlations_and_flow_come_from_a_converted_file(tmp_path: Path)
     assert isinstance(load_network(done.output).network, Matcher)
     with pytest.raises(InputError, match=r"cats\.safetensors: is a matcher, which gives no maps"):
         load_features(done.output)
-    found = verify(done.output)
-    assert found.deviation is not None
-    assert found.deviation < 1e-4
+    if name.endswith("f16"):
+        found = verify(done.output)
+        assert found.deviation is not None
+        assert found.deviation < 1e-4
 
 
 @pytest.mark.parametrize(
