@@ -92,9 +92,14 @@ class MatchingDataConfig(_Strict):
 
 
 class CrossConfig(_Strict):
-    """Different things of one kind: what the averaged matcher finds there and back teaches the matcher."""
+    """Different things of one kind: what another matcher finds there and back teaches the matcher.
+
+    ``labels``: of the matcher itself, averaged over its steps, so that they are made anew as it learns; or of the
+    teacher's features, matched by what neighbours agree on.
+    """
 
     weight: float = Field(0.0, ge=0)
+    labels: Literal["averaged", "teacher"] = "averaged"
     begin: float = Field(0.1, ge=0, le=1)  # share of the run before which it has weight 0
     tolerance: float = Field(0.05, gt=0)  # shares of the side by which a match may miss its point on the way back
     flip: bool = True  # the mirrored target is tried too, and the better of both is believed

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import InputError
 from ..geometry import Lattice
 from ..matching.flow_grid import cell_centres, keypoints_to_flow
+from ..models.consensus import Consensus, ConsensusConfig, mutual
 from ..models.discriminator import LevelDiscriminator
-from ..models.flow_readout import sample_cells
-from ..models.matcher import Columns, Matcher, MatcherOutput
+from ..models.flow_readout import sample_cells, soft_argmax
+from ..models.matcher import Columns, Matcher, MatcherConfig, MatcherOutput
 from .losses import ContrastiveHead, contrastive_loss, domain_loss, end_point_error, scheduled_coefficient
 from .losses.contrastive import follow
 from .losses.end_point import published_mask
@@ -51,11 +55,16 @@ class MatchingObjectives(nn.Module):
         channels = matcher.hypercolumn.channels
         self.discriminator = LevelDiscriminator(len(channels)) if config.adversary > 0 else None
         contrasted = config.contrastive.weight > 0
+        self._labeller: TeacherMatcher | None = None  # not a part of this module: it does not learn
+        if config.cross.weight > 0 and config.cross.labels == "teacher":
+            assert teacher is not None
+            self._labeller = TeacherMatcher(teacher, matcher.config)
         self.head = ContrastiveHead(channels, config.contrastive.width) if contrasted else None
-        taught = contrasted or config.cross.weight > 0
+        taught = contrasted or (config.cross.weight > 0 and config.cross.labels == "averaged")
         self.averaged = copy.deepcopy(matcher).requires_grad_(False) if taught else None
         self.averaged_head = copy.deepcopy(self.head).requires_grad_(False) if self.head is not None else None
-        self.translate = None if teacher is None else _translation(channels[0], teacher.channels)
+        learnt = teacher if config.distillation > 0 else None
+        self.translate = None if learnt is None else _translation(channels[0], learnt.channels)
 
     def train(self, mode: bool = True) -> MatchingObjectives:
         super().train(mode)
@@ -184,19 +193,19 @@ class MatchingObjectives(nn.Module):
 
     @torch.no_grad()
     def believed(self, source: Tensor, target: Tensor, tolerance: float, flip: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Cycle-consistent matches of pictures uint8 (B, 3, S, S) by the averaged matcher.
+        """Cycle-consistent matches of pictures uint8 (B, 3, S, S).
 
         Returns:
             Source points (B, N, 2) and target points (B, N, 2), raster pixels, one for each cell of the target, and
             bool (B, N): the match leads back to within ``tolerance`` sides. With ``flip`` a pair takes the matches of
             its mirrored target where more of those lead back: things that look the other way have their sides right.
         """
-        assert self.averaged is not None
-        columns = _columns(self.averaged, source)
-        plain = self._there_and_back(columns, _columns(self.averaged, target), tolerance)
+        relate, columns = self._labelling()
+        ours = columns(source)
+        plain = self._there_and_back(relate(ours, columns(target)), tolerance)
         if not flip:
             return plain
-        mirrored = self._there_and_back(columns, _columns(self.averaged, target.flip(-1)), tolerance)
+        mirrored = self._there_and_back(relate(ours, columns(target.flip(-1))), tolerance)
         turned = mirrored[1] * mirrored[1].new_tensor([-1.0, 1.0]) + mirrored[1].new_tensor([self.size, 0.0])
         better = mirrored[2].sum(1) > plain[2].sum(1)
         chosen = [
@@ -205,9 +214,14 @@ class MatchingObjectives(nn.Module):
         ]
         return chosen[0], chosen[1], chosen[2]
 
-    def _there_and_back(self, source: Columns, target: Columns, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
+    def _labelling(self) -> tuple[Callable[[Any, Any], MatcherOutput], Callable[[Tensor], Any]]:
+        """What makes the labels: how columns are related, and how pictures become columns."""
+        if self._labeller is not None:
+            return self._labeller.relate, self._labeller.describe
         assert self.averaged is not None
-        output = self.averaged.relate(source, target)
+        return self.averaged.relate, partial(_columns, self.averaged)
+
+    def _there_and_back(self, output: MatcherOutput, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
         size = (self.size, self.size)
         here = cell_centres(output.target_grid, size).flatten(0, 1).to(output.flow)  # (N, 2)
         step = self.size / here.new_tensor([output.source_grid[1], output.source_grid[0]])
@@ -229,6 +243,37 @@ class MatchingObjectives(nn.Module):
         lattice: Lattice = self.matcher.hypercolumn.lattices[0]
         wanted = self.teacher(pictures.permute(0, 2, 3, 1), lattice, (maps.shape[-2], maps.shape[-1]))
         return (1 - F.cosine_similarity(self.translate(maps).float(), wanted, dim=1)).mean()
+
+
+class TeacherMatcher:
+    """Pictures matched by a teacher's features and by what neighbours agree on: nothing in it learns.
+
+    Args:
+        teacher: gives the features.
+        config: of the student: its grid for the pictures' size, its soft-argmax.
+    """
+
+    def __init__(self, teacher: Teacher, config: MatcherConfig) -> None:
+        self.teacher, self.config = teacher, config
+        self.consensus = Consensus(config.consensus or ConsensusConfig())
+
+    def describe(self, pictures: Tensor) -> Tensor:
+        """The teacher's maps (B, C, h, w) of pictures uint8 (B, 3, S, S), on the student's grid."""
+        side = pictures.shape[-1]
+        cells = max(1, round(side * self.config.grid / self.config.side))
+        if side % cells:
+            raise InputError(f"cross.labels: pictures of {side} pixels have no whole number in each of {cells} cells")
+        step = side // cells
+        return self.teacher(pictures.permute(0, 2, 3, 1), Lattice(step, step / 2), (cells, cells))
+
+    def relate(self, source: Tensor, target: Tensor) -> MatcherOutput:
+        """As :meth:`Matcher.relate`, of the teacher's maps."""
+        source_grid, target_grid = ((each.shape[2], each.shape[3]) for each in (source, target))
+        ours, theirs = (F.normalize(each.flatten(2), dim=1) for each in (source, target))
+        refined = self.consensus(mutual((ours.transpose(1, 2) @ theirs).clamp_min(0)), source_grid, target_grid)
+        c = self.config
+        flow = soft_argmax(refined, source_grid, target_grid, c.temperature, c.kernel)
+        return MatcherOutput(flow, refined, refined[:, None], source_grid, target_grid, c.temperature, c.kernel)
 
 
 def _translation(mine: int, teachers: int) -> nn.Module:

@@ -57,9 +57,18 @@ class MatchingTask(Task[MatchBatch]):
     def __init__(self, config: MatchingConfig) -> None:
         self.config = config
         self.matcher, self.copied = matcher_of(config)
-        teacher = load_teacher(config.teacher) if config.loss.distillation > 0 else None
-        if config.loss.distillation > 0 and teacher is None:
-            raise InputError("loss.distillation: learns from a teacher; set teacher.model")
+        cross = config.loss.cross
+        asking = [
+            name
+            for name, asks in (
+                ("distillation", config.loss.distillation > 0),
+                ("cross.labels", cross.weight > 0 and cross.labels == "teacher"),
+            )
+            if asks
+        ]
+        teacher = load_teacher(config.teacher) if asking else None
+        if asking and teacher is None:
+            raise InputError(f"loss.{asking[0]}: learns from a teacher; set teacher.model")
         self.size = config.data.size or config.model.side
         self.objectives = MatchingObjectives(self.matcher, config.loss, self.size, teacher)
         self.networks = self.objectives
