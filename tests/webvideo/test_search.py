@@ -3,23 +3,15 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from datetime import date
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
-from pydantic import ValidationError
 
 from samepoint.errors import InputError
-from samepoint.io.images import write_image
 from samepoint.webvideo import attempts
-from samepoint.webvideo.filters import Filter, Window, is_creative_commons, youtube_search
-from samepoint.webvideo.info import address, of_info, uploaded, video_id
 from samepoint.webvideo.rows import Row, complete
 from samepoint.webvideo.search import SearchSettings, candidates
-from tests.io.clips import encode, moving
 from tests.webvideo.server import Answer, Site
 from tests.webvideo.test_duplicates import picture
 
@@ -323,163 +315,6 @@ def test_a_playlist_redirected_inside_is_refused(site: Site, monkeypatch: pytest
     assert row["url"] == url
 
 
-# --- lists and folders
-
-
-def test_a_list_as_a_table(tmp_path: Path) -> None:
-    path = tmp_path / "list.csv"
-    path.write_text(
-        "\ufeffURL,class,licence,comment\nhttps://a.example/1.mp4,cat,CC BY,x\n\nhttps://a.example/2.mp4,,,\n"
-        "https://www.youtube.com/watch?v=dQw4w9WgXcQ&t=9,dog,,\nhttps://youtu.be/dQw4w9WgXcQ,cow,,\n",
-        encoding="utf-8",
-    )
-    rows = list(candidates(SearchSettings(**{**QUICK, "extractors": ("youtube", "generic")}, lists=[path])))
-    assert [(row["class"], row["url"]) for row in rows[:2]] == [
-        ("cat", "https://a.example/1.mp4"),
-        ("video", "https://a.example/2.mp4"),
-    ]
-    assert (rows[0]["licence"], rows[0]["query"], rows[0]["source"]) == ("CC BY", "list.csv", "list")
-    assert rows[0]["video"].startswith("url-")
-    assert [(row["video"], row["also_in"]) for row in rows[2:]] == [("youtube-dQw4w9WgXcQ", ["cow"])]
-    assert all(complete("videos", row) for row in rows)
-
-
-def test_a_list_as_text(tmp_path: Path) -> None:
-    path = tmp_path / "list.txt"
-    path.write_text(
-        "# mine\nhttps://a.example/1.mp4\n\n  https://a.example/2.mp4 potted plant\nhttps://a.example/1.mp4 cat\n"
-    )
-    rows = list(candidates(SearchSettings(**QUICK, lists=[path], default_class="thing")))
-    assert [(row["class"], row.get("also_in")) for row in rows] == [("thing", ["cat"]), ("potted plant", None)]
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("a.csv", "link,class\nhttps://a.example/,cat\n", "expected a column url, got link, class"),
-        ("a.csv", "", "expected a column url, got an empty file"),
-        ("a.csv", "url,class\nhttps://a.example/,cat\n/home/me/a.mp4,cat\n", "a.csv, line 3: /home/me/a.mp4"),
-        ("a.txt", "https://a.example/\nfile:///etc/passwd\n", "a.txt, line 2: file:///etc/passwd"),
-        ("a.txt", "ytsearch5:cat\n", "line 1"),
-    ],
-)
-def test_lists_that_cannot_be_used(tmp_path: Path, name: str, text: str, message: str) -> None:
-    (tmp_path / name).write_text(text)
-    with pytest.raises(InputError, match=message.replace(".", r"\.")):
-        list(candidates(SearchSettings(**QUICK, lists=[tmp_path / name])))
-    with pytest.raises(InputError, match="cannot be read"):
-        list(candidates(SearchSettings(**QUICK, lists=[tmp_path / "none.txt"])))
-
-
-def test_a_folder_with_classes_as_sub_folders(tmp_path: Path, only_loopback: None) -> None:
-    root = tmp_path / "clips"
-    for place in ("cat", "dog/more", ".hidden"):
-        (root / place).mkdir(parents=True)
-    first = encode(root / "cat" / "a b.mp4", moving(12))
-    (root / "dog" / "more" / "copy.mp4").write_bytes(first.read_bytes())
-    encode(root / "dog" / "10.avi", moving(20)[::-1], "mpeg4")
-    encode(root / "dog" / "9.avi", np.roll(moving(20), 30, axis=2)[:, ::-1], "mpeg4")
-    encode(root / "loose.mp4", moving(12)[:, :, ::-1])
-    (root / ".hidden" / "x.mp4").write_bytes(first.read_bytes())
-    (root / "cat" / "notes.txt").write_text("no video")
-    (root / "cat" / "text.mp4").write_text("no video either, as downloading will find")
-    rows = list(candidates(SearchSettings(folders=[root], default_class="other")))
-    assert [(Path(row["path"]).name, row["class"], row.get("also_in")) for row in rows] == [
-        ("loose.mp4", "other", None),
-        ("a b.mp4", "cat", ["dog"]),
-        ("text.mp4", "cat", None),
-        ("9.avi", "dog", None),
-        ("10.avi", "dog", None),
-    ]
-    assert rows[1]["video"].startswith("a_b-")
-    assert (rows[1]["source"], rows[1]["query"], rows[1]["title"]) == ("folder", "clips", "a b")
-    assert all(complete("videos", row) and Path(row["path"]).is_absolute() for row in rows)
-    assert len({row["video"] for row in rows}) == 5
-    (root / "none").mkdir()
-    with pytest.raises(InputError, match="no videos in it"):
-        list(candidates(SearchSettings(folders=[root / "none"])))
-    with pytest.raises(InputError, match="no such folder"):
-        list(candidates(SearchSettings(folders=[root / "nowhere"])))
-
-
-def test_irrelevant_candidates_are_set_aside(tmp_path: Path) -> None:
-    """Files against example pictures; the class without examples is left alone."""
-    from tests.webvideo.test_relevance import draw
-
-    clips, examples = tmp_path / "clips", tmp_path / "examples"
-    for kind in ("stripes", "blobs"):
-        (examples / kind).mkdir(parents=True)
-        for seed in range(2):
-            write_image(examples / kind / f"{seed}.png", draw(kind, seed))
-    for label, kind in (("stripes", "stripes"), ("blobs", "stripes"), ("other", "blobs")):
-        (clips / label).mkdir(parents=True)
-        frames = np.stack([draw(kind, seed) for seed in (20 + len(label), 30)])
-        encode(clips / label / f"{kind}.mp4", frames, options={"crf": "5"})
-    settings = SearchSettings(
-        folders=[clips], relevance={"examples": examples, "size": 64, "least": 0.0}, duplicates={"perceptual": False}
-    )
-    rows = {row["class"]: row for row in candidates(settings)}
-    assert rows["stripes"]["status"] == "found"
-    assert rows["stripes"]["relevance"] > 0 > rows["blobs"]["relevance"]
-    assert (rows["blobs"]["status"], rows["blobs"]["reason"].partition(":")[0]) == ("skipped", "not relevant")
-    assert (rows["other"]["status"], rows["other"].get("relevance")) == ("found", None)
-
-
-# --- the parts
-
-
-def test_filters_by_hand() -> None:
-    check = Filter(10, 60, "creative-commons", Window(date(2019, 1, 1), date(2019, 12, 31)))
-    good = {
-        "duration": 60,
-        "license": "Creative Commons Attribution license (reuse allowed)",
-        "upload_date": "20191231",
-    }
-    assert check(good) is None
-    assert check({}, incomplete=True) is None
-    assert check({**good, "duration": 60.5}) == "too long: 60 s"
-    assert check({**good, "duration": 9.9}) == "too short: 10 s"
-    assert check({**good, "duration": None}) is None
-    assert check({**good, "upload_date": "20181231"}) == "too old: 2018-12-31"
-    assert check({**good, "upload_date": "20200101"}, incomplete=True) == "too new: 2020-01-01"
-    assert check({**good, "upload_date": None}) == "no date"
-    assert check({**good, "license": None}) == "licence: not stated"
-    assert check({**good, "license": "YouTube"}, incomplete=True) == "licence: YouTube"
-    assert check({**good, "live_status": "is_live"}) == "live"
-    assert not check.undecided(good)
-    for missing in ("duration", "license", "upload_date"):
-        assert check.undecided({**good, missing: None})
-    assert not Filter().undecided({})
-    assert check.days() == ("20190101", "20191231")
-
-
-def test_creative_commons_is_read_from_what_is_stated() -> None:
-    stated = ["Creative Commons Attribution license (reuse allowed)", "creativecommons.org/licenses/by/4.0"]
-    stated += ["CC-BY-SA 3.0", "CC0 1.0", "Attribution - CC BY"]
-    assert all(map(is_creative_commons, stated))
-    assert not any(map(is_creative_commons, ["Standard YouTube License", "All rights reserved", "", None, 3, "ACCBYX"]))
-
-
-@pytest.mark.parametrize(
-    ("wanted", "token"),
-    [
-        (Filter(), None),
-        (Filter(max_duration=241), None),
-        (Filter(max_duration=240), "EgQQARgB"),
-        (Filter(min_duration=1200), "EgQQARgC"),
-        (Filter(min_duration=240, max_duration=1200), "EgQQARgD"),
-        (Filter(licence="creative-commons"), "EgQQATAB"),
-        (Filter(max_duration=240, licence="creative-commons"), "EgYQARgBMAE%3D"),
-    ],
-)
-def test_youtubes_token(wanted: Filter, token: str | None) -> None:
-    ask = youtube_search("a cat & more", wanted, 7)
-    if token is None:
-        assert ask == "ytsearch7:a cat & more"
-    else:
-        assert ask == f"https://www.youtube.com/results?search_query=a+cat+%26+more&sp={token}"
-
-
 def test_windows_meet_the_overall_range(youtube: Any) -> None:
     asked = youtube({})
     settings = SearchSettings(
@@ -491,44 +326,6 @@ def test_windows_meet_the_overall_range(youtube: Any) -> None:
         "cat after:2018-07-01 before:2018-12-31",
         "cat after:2019-01-01 before:2019-03-31",
     ]
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({}, "at least one of classes, playlists, lists and folders"),
-        ({"classes": ["cat"], "windows": [["2010-02-01", "2010-01-01"]]}, "the earlier day first"),
-        ({"classes": ["cat"], "after": "2010-02-01", "before": "2010-01-01"}, "the earlier day first"),
-        ({"classes": ["cat"], "licence": "cc"}, "creative-commons"),
-        ({"classes": ["cat"], "result": 3}, "Extra inputs"),
-    ],
-)
-def test_settings_that_make_no_sense(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
-        SearchSettings(**values)
-
-
-def test_what_pages_say_becomes_columns() -> None:
-    info = {
-        "title": "A\ncat\x00 \u202e" + "x" * 1000, "channel": "C", "timestamp": 1306146304, "duration": float("nan"),
-        "thumbnails": [{"url": "http://a/1"}, {"url": "http://a/2"}, {}], "license": 3,
-    }  # fmt: skip
-    row = of_info(info)
-    assert row["title"].startswith("A cat x")
-    assert len(row["title"]) == 500
-    assert (row["uploader"], row["uploaded"], row["duration"]) == ("C", "2011-05-23", None)
-    assert (row["thumbnail"], row["licence"]) == ("http://a/2", None)
-    for stamp in (1e30, float("inf"), "x", True, None):
-        assert uploaded({"timestamp": stamp}) is None
-    assert uploaded({"upload_date": "yesterday"}) is None
-    assert address({"_type": "url", "url": "http://a/1", "webpage_url": "http://a/0"}) == "http://a/1"
-    assert address({"extractor_key": "Generic", "formats": [{"url": "http://a/1"}], "webpage_url": "b"}) == "http://a/1"
-    assert address({"extractor_key": "Vimeo", "url": "http://cdn/1", "webpage_url": "http://a/0"}) == "http://a/0"
-    assert address({}) is None
-    assert video_id({"ie_key": "Vimeo", "id": "../1"}, "http://a") != video_id(
-        {"ie_key": "Vimeo", "id": "./1"}, "http://a"
-    )
-    assert "/" not in video_id({"ie_key": "Vimeo", "id": "../1"}, "http://a")
 
 
 def test_rows_do_not_depend_on_what_is_known(youtube: Any) -> None:

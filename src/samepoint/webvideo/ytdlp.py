@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -277,6 +278,7 @@ def client(settings: NetworkSettings, deadline: float | None = None, **params: A
         "remote_components": (),
         "geo_bypass": False,
         "fixup": "never",
+        "ffmpeg_location": str(Path(__file__).with_name("no-ffmpeg")),  # not there: FFmpeg's program is never found
         "updatetime": False,
         "noplaylist": True,
         "format": "bv*/b",  # the default would look for ffmpeg, to join sound and pictures
