@@ -6,7 +6,7 @@ import numpy as np
 
 
 def slow_residual(before: np.ndarray, after: np.ndarray, point: int, neighbours: int, mates: int) -> float:
-    """How far ``point`` is from where a ridge affine fit to its mates puts it, by a least-squares solve for it alone."""
+    """How far ``point`` is from where a ridge affine fit to its mates puts it, a solve for it alone."""
     motion = after - before
     others = [j for j in range(len(before)) if j != point]
     others.sort(key=lambda j: float(np.sum((before[j] - before[point]) ** 2)))

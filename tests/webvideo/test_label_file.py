@@ -100,7 +100,7 @@ def test_lives_counted_by_hand() -> None:
     labels = make(alive)
     assert labels.began.tolist() == [0, 0, 1, 3]
     assert labels.survival.tolist() == [3, 0, 1, 0]
-    # After 0: all 4. After 1: labels 0, 1, 2 could be; 0 and 2 are. After 2: 0, 1, 2 could; 0 is. After 3: 0 and 1; 0 is.
+    # After 0: all. After 1: labels 0, 1, 2 could be, 0 and 2 are. After 2: they could, 0 is. After 3: 0, 1 could, 0 is.
     assert labels.alive_shares() == [1.0, 2 / 3, 1 / 3, 1 / 2]
     # In a shot of six frames the last label, which has no frame 4, was lost.
     assert labels.alive_shares(6) == [1.0, 0.5, 1 / 4, 1 / 3, 0, 0]

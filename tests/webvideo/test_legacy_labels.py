@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,7 @@ def test_the_first_map_is_the_identity_and_what_is_lost_never_returns() -> None:
     maps = list(propagate_maps(moving(6), SMALL))
     assert (maps[0] == identity(16)).all()
     assert len(maps) > 2
-    for before, after in zip(maps, maps[1:], strict=False):
+    for before, after in pairwise(maps):
         assert set(after[after != LOST].tolist()) <= set(before[before != LOST].tolist())
 
 
@@ -159,7 +160,12 @@ def test_reading_takes_the_cells_of_a_label_together_and_lets_none_return(tmp_pa
     maps[2][1, 1] = 7
     write_maps(tmp_path / "pred", maps)
     labels = read_published(tmp_path / "pred", (40, 80), seeds=2, start=9)
-    assert labels.alive.tolist() == [[True, True, False], [True, True, True], [True, False, False], [True, False, False]]
+    assert labels.alive.tolist() == [
+        [True, True, False],
+        [True, True, True],
+        [True, False, False],
+        [True, False, False],
+    ]
     assert labels.xy[:, 0].tolist() == [[30, 15], [70, 15], [30, 35], [70, 35]]
     assert labels.xy[0, 1].tolist() == [30, 5]
     assert labels.xy[1, 1:].tolist() == [[10, 25], [30, 15]]

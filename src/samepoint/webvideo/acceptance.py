@@ -19,6 +19,7 @@ class AcceptSettings(BaseModel):
     cycle: float = Field(2.0, gt=0)  # cells between where a label was and where its match leads back to
     similarity: float = Field(0.3, ge=-1, le=1)  # cosine of a label's features in this frame and the one before
     motion: MotionSettings | None = MotionSettings()  # null: any motion
+    lapse: int = Field(1, ge=0)  # frames in which checks may fail between two in which they pass
     survival: int = Field(2, ge=0)  # a label lost in fewer frames than these was never good: its seed alone is kept
     returns: bool = False  # whether a lost label may be found again
 
@@ -77,8 +78,18 @@ def _passes(followed: Followed, size: tuple[int, int], settings: AcceptSettings)
         inside = (followed.xy >= 0).all(2) & (followed.xy < (size[1], size[0])).all(2)
         sure = followed.confidence >= settings.confidence
         closed = followed.cycle <= settings.cycle * followed.cell
-        passes: np.ndarray = inside & sure & closed & (followed.similarity >= settings.similarity)
-    return passes
+        passes = inside & sure & closed & (followed.similarity >= settings.similarity)
+    return _bridged(passes, settings.lapse) & inside
+
+
+def _bridged(passes: np.ndarray, lapse: int) -> np.ndarray:
+    """``passes`` (N, T) and the gaps in it of up to ``lapse`` frames, which lie between two that pass."""
+    bridged = passes.copy()
+    for gap in range(1, lapse + 1):
+        for start in range(1, passes.shape[1] - gap):
+            both = passes[:, start - 1] & passes[:, start + gap]
+            bridged[both, start : start + gap] = True
+    return bridged
 
 
 def _long_enough(alive: np.ndarray, started: np.ndarray, settings: AcceptSettings) -> np.ndarray:

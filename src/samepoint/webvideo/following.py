@@ -70,7 +70,8 @@ class Follower:
             self.review = Review(encoder.network.hindsight, most)
         self._ids = np.zeros(0, np.int64)
         self._xy = torch.zeros(0, 2)
-        self._doubts = np.zeros(most, np.int64)
+        self._failures = np.zeros(most, np.int64)  # frames in a row in which the match did not hold
+        self._doubts = np.zeros(most, np.int64)  # in which there was too little confidence
         self._before = torch.zeros(0, 0, 0)  # matched map of the frame last looked at
         self.size = (0, 0)
         self._scale = torch.ones(2)
@@ -136,9 +137,10 @@ class Follower:
         height, width = self.size
         limit = accept.cycle * self._cell
         inside = (column.xy[ids] >= 0).all(1) & (column.xy[ids] < (width, height)).all(1)
-        keep = inside & (column.cycle[ids] <= limit) & (column.similarity[ids] >= accept.similarity)
+        matched = (column.cycle[ids] <= limit) & (column.similarity[ids] >= accept.similarity)
+        self._failures[ids] = np.where(matched, 0, self._failures[ids] + 1)
         self._doubts[ids] = np.where(column.confidence[ids] < accept.confidence, self._doubts[ids] + 1, 0)
-        keep &= self._doubts[ids] < _PATIENCE
+        keep = inside & (self._failures[ids] <= accept.lapse) & (self._doubts[ids] < _PATIENCE + accept.lapse)
         if not keep.all():
             mask = torch.from_numpy(keep).to(self._xy.device)
             self.method.keep(mask)

@@ -45,7 +45,7 @@ class LabelSettings(BaseModel):
     seeds: int = Field(20, ge=1)  # a side of the grid
     renew: int | None = Field(None, ge=1)  # frames after which seeds begin where no label is; null: in the first only
     quality: Quality = "balanced"  # of the tracker against its cost
-    short_side: ShortSide = "auto"  # frames are worked on at this short side; null: their own; auto: what quality says
+    short_side: ShortSide = 320  # frames are worked on at this short side; null: their own; auto: what quality says
     accept: AcceptSettings = AcceptSettings()
     chain: ChainSettings = ChainSettings()
     legacy: LegacySettings = LegacySettings()
