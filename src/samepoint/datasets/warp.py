@@ -119,7 +119,9 @@ class Warp:
             rgb = np.asarray(cv2.resize(rgb, small, interpolation=cv2.INTER_AREA), np.uint8)
             places = places * np.array([small[0] / old[1], small[1] / old[0]], np.float32)
         maps = (places - 0.5).reshape(height, width, 2)
-        warped = cv2.remap(rgb, maps[..., 0], maps[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        warped = cv2.remap(rgb, maps[..., 0], maps[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        beyond = ((places < 0) | (places > [rgb.shape[1], rgb.shape[0]])).any(axis=1).reshape(height, width)
+        warped[beyond] = 0
         return np.asarray(warped, np.uint8)
 
     def inside(self, xy: NDArray[Any], margin: float = 0.0) -> NDArray[np.bool_]:
