@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -179,55 +181,76 @@ def test_a_missing_cookies_file_ends_the_run_and_fails_no_row(config: WebConfig)
         made.make(*made.arguments)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a fork server")
-@pytest.mark.parametrize("seed", range(5))
-def test_kills_leave_no_trace(seed: int, tmp_path: Path) -> None:
-    """SIGKILL at three random moments, then to the end: as a run that nothing disturbed."""
+Start = Callable[[Path], Any]
+
+
+@pytest.fixture(scope="module")
+def start() -> Start:
+    """Starts a collection below a folder in a process of its own."""
+    if sys.platform == "win32":
+        pytest.skip("needs a fork server")
     context = get_context("forkserver")
     context.set_forkserver_preload(["samepoint.webvideo.config"])  # imports PyTorch once for all
 
-    def start(output: str) -> Any:
-        process = context.Process(target=collection.collect, args=(tmp_path / output, tmp_path / f"{output}.diary"))
+    def started(folder: Path) -> Any:
+        process = context.Process(target=collection.collect, args=(folder / "out", folder / "diary"))
         process.start()
         return process
 
-    def diary_of(output: str) -> list[str]:
-        path = tmp_path / f"{output}.diary"
-        return path.read_text().splitlines() if path.exists() else []
+    return started
 
-    undisturbed = start("undisturbed")
+
+@pytest.fixture(scope="module")
+def undisturbed(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    process = start(folder)
+    process.join()
+    assert process.exitcode == 0
+    return folder
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_kills_leave_no_trace(seed: int, start: Start, undisturbed: Path, tmp_path: Path) -> None:
+    """SIGKILL at three random moments, then to the end: as a run that nothing disturbed."""
     draw = random.Random(seed)
-    catalogue = Catalogue(tmp_path / "killed")
+    catalogue = Catalogue(tmp_path / "out")
+    written: set[str] = set()
     for _ in range(3):
-        killed = start("killed")
+        process = start(tmp_path)
         # Moments are counted in what is done, not in seconds: they are spread over the run on a busy machine too.
-        moment = len(diary_of("killed")) + draw.randrange(8)
-        while killed.is_alive() and len(diary_of("killed")) < moment:
+        moment = len(_diary(tmp_path)) + draw.randrange(8)
+        while process.is_alive() and len(_diary(tmp_path)) < moment:
             time.sleep(0.001)
         time.sleep(draw.random() * 3 * collection.PAUSE)
-        killed.kill()
-        killed.join()
-        finished = _journalled(catalogue)
-        assert not [item for item, count in Counter(finished).items() if count > 1]
-    last = start("killed")
-    for process in (undisturbed, last):
+        process.kill()
         process.join()
-        assert process.exitcode == 0
+        now = _journalled(catalogue)
+        assert not written.intersection(now)  # what was written down is never worked on again
+        written.update(now)
+    process = start(tmp_path)
+    process.join()
+    assert process.exitcode == 0
 
-    assert same(Catalogue(tmp_path / "undisturbed"), catalogue) == []
-    done = Counter(diary_of("killed"))
-    assert set(done) == set(diary_of("undisturbed"))
-    downloaded = {line: count for line, count in done.items() if line.startswith("downloaded")}
-    assert set(downloaded.values()) == {1}
-    # A kill may take what the two workers have done but not yet handed over, never anything that was written down.
+    assert same(Catalogue(undisturbed / "out"), catalogue) == []
+    done = Counter(_diary(tmp_path))
+    assert set(done) == set(_diary(undisturbed))
+    assert {count for line, count in done.items() if line.startswith("downloaded")} == {1}
+    # A kill may take what the two workers have done but not yet handed over.
     assert sum(done.values()) - len(done) <= 3 * 2
 
 
-def _journalled(catalogue: Catalogue) -> list[tuple[str, str]]:
-    from samepoint.webvideo.catalog import _entries
+def _diary(folder: Path) -> list[str]:
+    path = folder / "diary"
+    return path.read_text().splitlines() if path.exists() else []
 
+
+def _journalled(catalogue: Catalogue) -> list[str]:
+    """Stage and item of what is in the journals, once for every time that it is there."""
     paths = [(stage, catalogue.journal_path(stage)) for stage in STAGES if stage != "search"]
-    return [(stage, entry["item"]) for stage, path in paths if path.exists() for entry in _entries(path)]
+    lines = [(stage, line) for stage, path in paths if path.exists() for line in path.read_text().splitlines(True)]
+    found = [f"{stage} {json.loads(line)['item']}" for stage, line in lines if line.endswith("\n")]
+    assert len(found) == len(set(found))
+    return found
 
 
 def test_the_whole_line_on_real_files(tmp_path: Path) -> None:

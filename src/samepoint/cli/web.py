@@ -127,15 +127,17 @@ def _work(config: WebConfig, stages: tuple[Stage, ...], retry_failed: bool, as_j
     with stop_requested() as stop, stop.at_once(), _bars() as tell:
         summaries = pipeline.run(config, stages, retry_failed=retry_failed, progress=tell)
     held = pipeline.counts(config)
+    report = config.output / "report" / "report.md" if "label" in stages else None
     if as_json:
-        print(json.dumps({"output": str(config.output), "stages": pipeline.as_json(summaries), "catalogue": held}))
+        done = {"output": str(config.output), "stages": pipeline.as_json(summaries), "catalogue": held}
+        print(json.dumps(done | {"report": str(report) if report else None}))
         return
     for summary in summaries:
         print(summary)
     for table, statuses in held.items():
         if statuses:
             print(f"{table}: " + ", ".join(f"{count} {status}" for status, count in statuses.items()))
-    print(f"wrote {config.output / 'catalogue'}/")
+    print(f"wrote {config.output / 'catalogue'}/" + (f" and {report}" if report else ""))
 
 
 @contextmanager

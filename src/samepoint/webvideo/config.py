@@ -39,6 +39,7 @@ class WebConfig(BaseModel):
     shots: ShotSettings = ShotSettings()
     labels: LabelSettings = LabelSettings()
     engine: EngineSettings = EngineSettings()
+    sheets: bool = True  # a contact sheet of every video, with the report
 
     def digest(self, stage: Stage, *context: object) -> str:
         """What a stage's results depend on, in a few characters: its settings and ``context``, JSON values.

@@ -51,7 +51,8 @@ def run(
 ) -> list[Summary]:
     """Do what is left to do of the stages, in their order; a run that was interrupted goes on where it was.
 
-    What was done under other settings, or from another file, is done again. Rows that failed keep their reason.
+    What was done under other settings, or from another file, is done again. Rows that failed keep their reason. After
+    labelling the collection's report is written, with contact sheets unless ``sheets`` is off.
 
     Args:
         config: of the collection; it is written to its folder as ``web.yaml``.
@@ -77,7 +78,18 @@ def run(
             if stage in asked:
                 act = _search if stage == "search" else _stage
                 summaries.append(act(stage, config, catalogue, retry_failed, tell))
+        if "label" in asked:
+            _report(config, catalogue)
     return summaries
+
+
+def _report(config: WebConfig, catalogue: Catalogue) -> None:
+    from .report import report_collection, write_report
+
+    if config.sheets:
+        report_collection(config.output)
+    else:
+        write_report(config.output / "report", *(catalogue.rows(table) for table in TABLES))
 
 
 def counts(config: WebConfig) -> dict[Table, dict[str, int]]:

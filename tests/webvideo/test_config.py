@@ -1,0 +1,97 @@
+"""Configurations of samepoint web: unknown keys, digests, local sources, the published collection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from samepoint.errors import InputError
+from samepoint.webvideo.config import WebConfig, config_of_source, load_config, write_config
+
+PUBLISHED = Path(__file__).resolve().parents[2] / "configs" / "web-ssscweb.yaml"
+
+
+def load(tmp_path: Path, text: str, *overrides: str) -> WebConfig:
+    path = tmp_path / "web.yaml"
+    path.write_text(text)
+    return load_config(path, overrides)
+
+
+MINIMAL = "output: out\nsearch: {classes: [cat]}\n"
+
+
+def test_the_published_collection() -> None:
+    config = load_config(PUBLISHED)
+    assert len(config.search.classes) == 20
+    assert config.search.windows == tuple(range(2005, 2023))
+    assert (config.search.results, config.search.licence) == (20, "creative-commons")
+    assert {"airplane", "pottedplant", "tvmonitor"} < config.search.classes.keys()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["shots.treshold=3"], "unknown key shots.treshold; did you mean shots.threshold?"),
+        (["labels.accept.cicle=3"], "did you mean labels.accept.cycle?"),
+        (["engin.workers=3"], "unknown key engin; did you mean engine?"),
+        (["shots.threshold=-1"], r"shots.threshold: Input should be greater than 0 \(got -1\)"),
+        (["search.classes=[]"], "search: expected at least one of classes, playlists"),
+        (["shots"], "--set shots: expected key=value"),
+        (["output.x=1"], "--set output.x=1: output is not a group of keys"),
+        (["shots.threshold=[1"], "the value is not YAML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, overrides: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load(tmp_path, MINIMAL, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a\n", "expected a mapping"),
+        ("a: [", "not a YAML file"),
+        ("search: {classes: [cat]}", "output: Field required"),
+    ],
+)
+def test_files_that_are_no_configuration(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load(tmp_path, text)
+    with pytest.raises(InputError, match=r"none\.yaml: cannot read the configuration"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_written_configurations_are_read_back_without_passwords(tmp_path: Path) -> None:
+    config = load(tmp_path, MINIMAL, "download.proxy=http://me:secret@proxy:8080", "search.windows=[2019]")
+    write_config(config, tmp_path / "back.yaml")
+    assert "secret" not in (tmp_path / "back.yaml").read_text()
+    back = load_config(tmp_path / "back.yaml")
+    assert back.search == config.search
+    assert back.download.proxy is None
+
+
+def test_digests_follow_what_results_depend_on(tmp_path: Path) -> None:
+    config = load(tmp_path, MINIMAL)
+
+    def digest(*overrides: str) -> str:
+        return load(tmp_path, MINIMAL, *overrides).digest("download")
+
+    assert digest() == config.digest("download")
+    assert digest("download.timeout=3", "download.cookies=c.txt", "labels.seeds=3", "engine.workers=1") == digest()
+    assert digest("download.height=240") != digest()
+    assert digest("download.allow_internal=true") != digest()
+    assert config.digest("shots", "a") != config.digest("shots", "b")
+    assert config.digest("shots").startswith("shots-")
+
+
+def test_local_sources(tmp_path: Path) -> None:
+    assert config_of_source(tmp_path, tmp_path / "out").search.folders == (tmp_path,)
+    urls = tmp_path / "urls.txt"
+    urls.touch()
+    config = config_of_source(urls, "out", ["shots.min_length=3"])
+    assert (config.search.lists, config.shots.min_length) == ((urls,), 3)
+    (tmp_path / "clip.mp4").touch()
+    for wrong in ("none", "clip.mp4"):
+        with pytest.raises(InputError, match="expected a folder of videos or a list of URLs"):
+            config_of_source(tmp_path / wrong, "out")
