@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.label_scores import judge_mask, judge_rendered, pooled, pooled_masks
 
 from benchmarks import web_labels
-from benchmarks.label_scores import judge_mask, judge_rendered, pooled, pooled_masks
 from samepoint.datasets.jhmdb import JhmdbClip
 from samepoint.datasets.synthetic import ClipSettings, SyntheticClips
 from samepoint.models.weights import TABLE
