@@ -73,7 +73,7 @@ def test_files(tmp_path) -> None:
     assert json.loads(written[0].read_text()) == quality(VIDEOS, SHOTS, LABELS)
     assert read_image(written[1]).shape[2] == 3
     text = written[2].read_text()
-    assert "| cow | 1 | 1 | 3 | 2 | 0.00 | 65 | 2.00 | 1.5 % |" in text
+    assert "| cow | 1 | 1 | 3 | 2 | 0:00:05 | 65 | 2.00 | 1.5 % |" in text
     assert "| cow | 2 | 60.0 % | - | - | - | - | - |" in text
     assert "| dog | videos | same picture as a | 1 |" in text
     assert "survival.png" in text

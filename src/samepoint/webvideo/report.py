@@ -121,7 +121,7 @@ def _parts(report: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 def markdown(report: Mapping[str, Any], picture: str | None = None) -> str:
     """The tables of a report; ``picture`` is the file of the curves beside it."""
     parts = ["# Web videos: what was collected\n"]
-    head = ("class", "videos", "not to be had", "shots", "kept", "hours kept", "median length", "motion", "repeats")
+    head = ("class", "videos", "not to be had", "shots", "kept", "time kept", "median length", "motion", "repeats")
     rows = [
         (
             name,
@@ -129,7 +129,7 @@ def markdown(report: Mapping[str, Any], picture: str | None = None) -> str:
             _whole(sum(part["videos"]["lost"].values())),
             _whole(part["shots"]["all"]),
             _whole(part["shots"]["kept"]),
-            _number(part["shots"]["hours"], 2),
+            _time(part["shots"]["hours"]),
             _number(part["shots"]["length"], 0),
             _number(part["shots"]["motion"], 2),
             _share(part["shots"]["repeats"]),
@@ -261,6 +261,16 @@ def _whole(value: int) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return _NOTHING if value is None else f"{value:,.{digits}f}"
+
+
+def _time(hours: float) -> str:
+    """Hours, minutes and seconds.
+
+    >>> _time(1.5)
+    '1:30:00'
+    """
+    seconds = round(3600 * hours)
+    return f"{seconds // 3600:,}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 def _share(value: float | None) -> str:

@@ -21,8 +21,9 @@ from .label_file import Labels, read_labels
 from .rows import Row
 from .safety import safe_name
 
-_SIDE = 96  # short side of a thumbnail
-_TALLEST = 160  # pixels, of a thumbnail of upright video
+_FEW = 12  # shots whose thumbnails are large
+_SIDES = (176, 96)  # short side of a large thumbnail and of others, pixels
+_TALLEST = 1.7  # times the short side
 _GAP, _HEAD, _LINE = 8, 34, 20
 _WIDE = 1800  # pixels of a sheet that shots are laid side by side in
 _PAPER, _INK, _GOOD, _BAD = (250, 250, 251), (40, 40, 46), (20, 120, 60), (190, 40, 40)
@@ -50,7 +51,7 @@ def draw_sheet(video: Row, shots: Sequence[Row], labels: Iterable[Row], folder: 
     stretches = sorted((shot for shot in shots if shot.get("start") is not None), key=lambda shot: shot["start"])
     known = {row["shot"]: row for row in labels}
     wanted = {number for shot in stretches for number in _shown(shot)}
-    pictures = _pictures(video_path(video, folder), wanted or {0})
+    pictures = _pictures(video_path(video, folder), wanted or {0}, _SIDES[len(stretches) > _FEW])
     side = next(iter(pictures.values())).shape
     cells = []
     for shot in stretches:
@@ -145,9 +146,9 @@ def _shown(shot: Row) -> list[int]:
     return [shot["start"], (shot["start"] + shot["end"] - 1) // 2, shot["end"] - 1]
 
 
-def _pictures(path: Path, wanted: set[int]) -> dict[int, Frame]:
+def _pictures(path: Path, wanted: set[int], side: int) -> dict[int, Frame]:
     """Thumbnails of frames by their numbers, in one pass as far as the last of them."""
-    _, frames = all_frames(path, _thumbnail)
+    _, frames = all_frames(path, lambda size: _thumbnail(size, side))
     last = max(wanted)
     found = {}
     for number, frame in enumerate(frames):
@@ -160,14 +161,14 @@ def _pictures(path: Path, wanted: set[int]) -> dict[int, Frame]:
     return found
 
 
-def _thumbnail(size: tuple[int, int]) -> tuple[int, int]:
+def _thumbnail(size: tuple[int, int], side: int) -> tuple[int, int]:
     """(H, W) of a thumbnail of a frame of (H, W).
 
-    >>> _thumbnail((720, 1280)), _thumbnail((1920, 1080))
-    ((96, 171), (160, 90))
+    >>> _thumbnail((720, 1280), 96), _thumbnail((1920, 1080), 96)
+    ((96, 171), (163, 92))
     """
-    height, width = working_size(size, _SIDE)
-    scale = min(1.0, _TALLEST / height)
+    height, width = working_size(size, side)
+    scale = min(1.0, _TALLEST * side / height)
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
@@ -216,7 +217,7 @@ def _title(video: Row, shots: Sequence[Row]) -> str:
     why = [shot["reason"] for shot in shots if shot.get("start") is None and shot.get("reason")]
     parts = [str(video.get("class") or ""), str(video["video"]), str(video.get("title") or "")]
     parts.append(why[0] if why else f"{kept} of {len(shots)} shots kept")
-    return "   ".join(part for part in parts if part)
+    return _line(", ".join(part for part in parts if part))
 
 
 def _laid_out(cells: Sequence[NDArray[np.uint8]], title: str) -> NDArray[np.uint8]:
@@ -224,8 +225,10 @@ def _laid_out(cells: Sequence[NDArray[np.uint8]], title: str) -> NDArray[np.uint
     height, width = cells[0].shape[:2]
     columns = max(1, min(len(cells), (_WIDE - _GAP) // (width + _GAP)))
     rows = -(-len(cells) // columns)
-    sheet = _paper(_HEAD + _GAP + rows * (height + _GAP), max(480, _GAP + columns * (width + _GAP)))
-    paste(sheet, label(_line(title), _INK, _TITLE, outline=False), _GAP, _GAP)
+    head = label(title, _INK, _TITLE, outline=False)
+    wide = max(min(head.shape[1] + 2 * _GAP, _WIDE), _GAP + columns * (width + _GAP))
+    sheet = _paper(_HEAD + _GAP + rows * (height + _GAP), wide)
+    paste(sheet, head, _GAP, _GAP)
     for number, cell in enumerate(cells):
         top = _HEAD + _GAP + number // columns * (height + _GAP)
         left = _GAP + number % columns * (width + _GAP)

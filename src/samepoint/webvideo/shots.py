@@ -19,7 +19,7 @@ from ..datasets.shots import Shot, ShotFinder
 from ..errors import InputError, MissingExtraError
 from ..structures.checks import DEFAULT_FPS
 from .frames import Frame, all_frames, video_path
-from .looks import Looks, Limits
+from .looks import Limits, Looks
 from .rows import Row
 
 
@@ -60,9 +60,9 @@ def cut(row: Row, settings: ShotSettings, folder: Path) -> list[Row]:
     Returns:
         Rows of the table of shots. ``motion`` is how far the picture moves from frame to frame, in pixels of a copy
         whose short side is 256: the mean over pixels and frames of the length of the optical flow (Farneback, SCIA
-        2003); null for a shot of one frame. ``legacy`` leaves it and ``repeats`` null. A video that cannot be read has one row, with status
-        ``failed`` and the reason; one without a cut, if it is not to be a shot (``start_in_scene`` off, or
-        ``legacy``), one with status ``skipped``. What is wrong with a video is not raised.
+        2003); null for a shot of one frame. ``legacy`` leaves it and ``repeats`` null. A video that cannot be read has
+        one row, with status ``failed`` and the reason; one without a cut, if it is not to be a shot
+        (``start_in_scene`` off, or ``legacy``), one with status ``skipped``. What is wrong with a video is not raised.
 
     Raises:
         MissingExtraError: PySceneDetect is not installed and its detector asked for.
