@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-import types
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import close_session
 
-from samepoint.errors import InputError, MissingExtraError
+from samepoint.errors import InputError
 from samepoint.geometry import Lattice
 from samepoint.models.resnet import ResNet, initialise
 from samepoint.models.vit import VisionTransformer
 from samepoint.training.config import TeacherConfig
 from samepoint.training.teacher import Teacher, load_teacher, on_lattice
+from tests.models.hub_server import Hub, isolate, serve
 
 
 def ramp(lattice: Lattice, cells: tuple[int, int]) -> torch.Tensor:
@@ -90,44 +90,25 @@ def test_an_fgvc_checkpoint_is_a_teacher(tmp_path: Path) -> None:
     assert (teacher.network.colour, teacher.network.lattices) == ("lab", (Lattice(2),))
 
 
-def hub(monkeypatch: pytest.MonkeyPatch, files: dict[str, Path]) -> None:
-    class EntryNotFoundError(Exception):
-        pass
-
-    def download(repository: str, name: str) -> str:
-        if repository != "owner/vit":
-            raise OSError("no such repository\nsecond line")
-        if name not in files:
-            raise EntryNotFoundError(name)
-        return str(files[name])
-
-    module, errors = types.ModuleType("huggingface_hub"), types.ModuleType("huggingface_hub.errors")
-    module.hf_hub_download = download  # type: ignore[attr-defined]
-    module.list_repo_files = lambda repository: ["README.md", *files]  # type: ignore[attr-defined]
-    errors.EntryNotFoundError = EntryNotFoundError  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
-    monkeypatch.setitem(sys.modules, "huggingface_hub.errors", errors)
-
-
-def test_a_repository_of_the_hub(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub(monkeypatch, {"vit.pth": file})
-    for config in (TeacherConfig(model="owner/vit"), TeacherConfig(model="owner/vit", file="vit.pth")):
-        teacher = load_teacher(config)
-        assert teacher is not None
-        assert teacher.network.channels == (64,)
-    hub(monkeypatch, {"a.pth": file, "b.pth": file})
-    with pytest.raises(InputError, match=r"owner/vit has 2 weight files; set teacher\.file to one of them \(a\.pth"):
-        load_teacher(TeacherConfig(model="owner/vit"))
-    hub(monkeypatch, {})
-    with pytest.raises(InputError, match="has no weight file"):
-        load_teacher(TeacherConfig(model="owner/vit"))
-    with pytest.raises(
-        InputError, match=r"owner/none is no file, and cannot be had from the Hub \(no such repository\)"
-    ):
-        load_teacher(TeacherConfig(model="owner/none"))
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(MissingExtraError, match=r"samepoint\[train\]"):
-        load_teacher(TeacherConfig(model="owner/vit"))
+def test_a_repository_of_the_hub(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub()
+    hub.repositories["owner/vit"] = {"README.md": b"", "vit.pth": file.read_bytes()}
+    hub.repositories["owner/two"] = {"a.pth": file.read_bytes(), "b.pth": file.read_bytes()}
+    with serve(hub) as address:
+        isolate(monkeypatch, tmp_path, address)
+        for config in (
+            TeacherConfig(model="owner/vit"),
+            TeacherConfig(model="owner/vit", file="vit.pth"),
+            TeacherConfig(model="owner/two", file="b.pth"),
+        ):
+            teacher = load_teacher(config)
+            assert teacher is not None
+            assert teacher.network.channels == (64,)
+        with pytest.raises(InputError, match=r"owner/two has 2 weight files; name one of them \(a\.pth, b\.pth\)"):
+            load_teacher(TeacherConfig(model="owner/two"))
+        with pytest.raises(InputError, match="owner/none: no file, and cannot be had from the Hub"):
+            load_teacher(TeacherConfig(model="owner/none"))
+        close_session()
 
 
 def test_mistakes_are_named(file: Path) -> None:

@@ -14,9 +14,10 @@ from torch.export import Dim
 from ..datasets.synthetic import ClipSettings, SyntheticClips
 from ..errors import InputError
 from ..geometry import gaussian_maps
-from ..models.colour import standardise
+from ..models.colour import STATISTICS
 from ..models.features import FeatureNetwork, as_module
 from ..models.matcher import Matcher
+from ..models.transformers_backbone import TransformersBackbone
 from .propagation import PropagationStep
 
 Size = tuple[int, int]
@@ -154,15 +155,14 @@ def propagation(network: FeatureNetwork, about: dict[str, Any], options: Propaga
     module = PropagationStep(*settings).eval()
     multiple = max(lattice.stride for lattice in network.lattices)
 
-    @torch.inference_mode()
     def example(size: Size, seed: int) -> Inputs:
-        frames = rendered(size, seed, keys + 1)
-        maps = torch.cat([network.features(network.preprocess(frame[None]))[level] for frame in frames]).float().clone()
-        cells = (maps.shape[2], maps.shape[3])
+        # Noise, not the model's maps: among those that are all alike, rounding decides which match best.
+        cells = (max(-(-size[0] // lattice.stride), 9), max(-(-size[1] // lattice.stride), 9))
         generator = torch.Generator().manual_seed(seed)
+        maps = torch.randn((keys + 1, channels, *cells), generator=generator)
         centres = torch.rand((keys, LABELS, 2), generator=generator) * torch.tensor(cells[::-1])
         labels = torch.stack([gaussian_maps(each, cells, 1.5) for each in centres])
-        present = torch.arange(keys) != keys - 1 if keys > 1 else torch.ones(1, dtype=torch.bool)
+        present = torch.arange(keys) < max(keys - 1, 1)
         return maps[-1], maps[:-1], labels, present
 
     def shapes(size: Size | None) -> Shapes:
@@ -224,18 +224,9 @@ def rendered(size: Size, seed: int, frames: int = 2) -> Tensor:
 
 def colour_of(network: FeatureNetwork | Matcher) -> dict[str, Any]:
     """The input's colour space, and the mean and deviation to remove; RGB on the scale 0 to 1, Lab on its own."""
-    ends = torch.stack([torch.zeros(1, 1, 3), torch.ones(1, 1, 3)])
-    if network.colour == "rgb":
-        ends = network.preprocess((ends * 255).to(torch.uint8))
-    else:
-        ends = standardise(ends, network.colour)
-    low, high = ends[:, :, 0, 0].double()
-    deviation = 1 / (high - low)
-    return {
-        "space": network.colour,
-        "mean": [round(value, 6) for value in (-low * deviation).tolist()],
-        "deviation": [round(value, 6) for value in deviation.tolist()],
-    }
+    own = network if isinstance(network, TransformersBackbone) else None
+    mean, deviation = STATISTICS[network.colour] if own is None else (own.mean, own.deviation)
+    return {"space": network.colour, "mean": list(mean), "deviation": list(deviation)}
 
 
 def _sides(size: Size | None, multiple: int) -> dict[int, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, hf_hub_download, list_repo_files, snapshot_download
+from huggingface_hub import HfApi, ModelCard, ModelCardData, ModelHubMixin, hf_hub_download, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from ..errors import InputError
@@ -25,6 +25,8 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 """Of weight files, the best first."""
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_ELSEWHERE = ("licence", "input", "architecture", "config", "config_sha256", "tensors_sha256", "numbers")
+"""Of the metadata: what a card says otherwise, or leaves to the file."""
 _TAGS = ["point-tracking", "visual-correspondence", "video"]
 _Answer = TypeVar("_Answer")
 
@@ -85,7 +87,7 @@ def download(
         except EntryNotFoundError:
             if file is not None:
                 raise
-        return fetch(_only_weights(list_repo_files(repository, revision=revision, token=token), repository))
+        return fetch(_only_weights(HfApi(token=token).list_repo_files(repository, revision=revision), repository))
 
     return _asked(repository, any_weights)
 
@@ -124,6 +126,46 @@ class HubModel(ModelHubMixin, library_name="samepoint", tags=_TAGS):
 
         path = resolve(name_or_path)
         return cls(read_network(path), read_metadata(path))
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override] # no settings of the model's own
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        force_download: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        revision: str | None = None,
+    ) -> HubModel:
+        """A model of a repository, ``owner/name``, or of a folder that ``save_pretrained`` wrote.
+
+        The weight file alone is needed: the mixin's own way asks for config.json first, which a cache that was filled
+        by :func:`~samepoint.models.weights.load_model` does not have.
+
+        Args:
+            pretrained_model_name_or_path: which.
+            force_download: download even what the cache has.
+            token: for private repositories.
+            cache_dir: folder of the cache.
+            local_files_only: only from the cache.
+            revision: branch, tag or commit.
+
+        Raises:
+            InputError: it cannot be had, or is no model of ours.
+        """
+        if Path(pretrained_model_name_or_path).is_dir():
+            return cls.load(Path(pretrained_model_name_or_path) / WEIGHTS)
+        path = download(
+            str(pretrained_model_name_or_path),
+            WEIGHTS,
+            revision=revision,
+            cache=cache_dir,
+            force=force_download,
+            local_only=local_files_only,
+            token=token,
+        )
+        return cls.load(path)
 
     def generate_model_card(self, repository: str = "OWNER/NAME") -> ModelCard:
         """The card of the model, written from its metadata."""
@@ -167,31 +209,6 @@ class HubModel(ModelHubMixin, library_name="samepoint", tags=_TAGS):
         record = {"library_name": "samepoint", **read_metadata(path)}
         (save_directory / CONFIG).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
-    @classmethod
-    def _from_pretrained(  # type: ignore[override] # no settings of the model's own
-        cls,
-        *,
-        model_id: str,
-        revision: str | None,
-        cache_dir: str | Path | None,
-        force_download: bool,
-        local_files_only: bool,
-        token: str | bool | None,
-    ) -> HubModel:
-        if Path(model_id).is_dir():
-            return cls.load(Path(model_id) / WEIGHTS)
-        return cls.load(
-            download(
-                model_id,
-                WEIGHTS,
-                revision=revision,
-                cache=cache_dir,
-                force=force_download,
-                local_only=local_files_only,
-                token=token,
-            )
-        )
-
 
 def model_card(network: Network, metadata: dict[str, Any], repository: str = "OWNER/NAME") -> ModelCard:
     """A model card: what the network is, how it is used, what it was made of; only what is known.
@@ -217,8 +234,7 @@ def model_card(network: Network, metadata: dict[str, Any], repository: str = "OW
         "",
         f"# {repository.split('/')[-1]}",
         "",
-        f"A `{type(network).__name__}` of [samepoint](https://pypi.org/project/samepoint/), {parameters / 1e6:.2f} M "
-        "parameters.",
+        f"A `{type(network).__name__}` of samepoint, {parameters / 1e6:.2f} M parameters.",
         "",
         "```python",
         use.format(repository=repository),
@@ -238,7 +254,7 @@ def model_card(network: Network, metadata: dict[str, Any], repository: str = "OW
         if isinstance(known.get(key), str):
             lines.append(f"| {key} | {known.pop(key)} |")
     for key, value in known.items():
-        if value and key not in ("licence", "input", "architecture", "config", "config_sha256"):
+        if value and key not in _ELSEWHERE:
             text = value if isinstance(value, str) else yaml.safe_dump(value, sort_keys=False).strip()
             lines += ["", f"## {key.replace('_', ' ').capitalize()}", "", "```yaml", text, "```"]
     return ModelCard("\n".join(lines) + "\n")

@@ -79,6 +79,7 @@ class TransformersBackbone(nn.Module):
         self.outputs = self._chosen(outputs)
         if self.tokens:
             self.patch = patch
+            self._check_tokens(trial[0][1], (side // patch) ** 2)
             self.lattices = (Lattice(patch, patch / 2),) * len(self.outputs)
             self.channels = tuple(trial[0][index + 1].shape[2] for index in self.outputs)
         else:
@@ -101,18 +102,13 @@ class TransformersBackbone(nn.Module):
         hidden, last = self._hidden(x)
         if not self.tokens:
             return tuple(hidden[stage] for stage in self.outputs)
-        rows, columns = x.shape[2] // self.patch, x.shape[3] // self.patch
+        grid = x.shape[2] // self.patch, x.shape[3] // self.patch
         maps = []
         for block in self.outputs:
             # The model itself normalises what its last block gives.
             tokens = last if block == self.depth - 1 else self._norm(hidden[block + 1])
-            extra = tokens.shape[1] - rows * columns
-            if extra < 0:
-                raise InputError(
-                    f"{type(self.model).__name__} gives {tokens.shape[1]} tokens for {rows} x {columns} patches; "
-                    "expected one each, as a backbone that keeps the picture's layout does"
-                )
-            maps.append(tokens[:, extra:].transpose(1, 2).unflatten(2, (rows, columns)))
+            patches = tokens[:, tokens.shape[1] - grid[0] * grid[1] :]
+            maps.append(patches.transpose(1, 2).unflatten(2, grid))
         return tuple(maps)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -125,6 +121,13 @@ class TransformersBackbone(nn.Module):
         if not result.hidden_states:
             raise InputError(f"{type(self.model).__name__} does not tell its hidden states; expected a vision backbone")
         return result.hidden_states, result.last_hidden_state
+
+    def _check_tokens(self, tokens: Tensor, patches: int) -> None:
+        if tokens.shape[1] < patches:
+            raise InputError(
+                f"{type(self.model).__name__} gives {tokens.shape[1]} tokens for {patches} patches; expected one each, "
+                "as a backbone that keeps the picture's layout does"
+            )
 
     def _chosen(self, outputs: Sequence[int] | None) -> tuple[int, ...]:
         if self.tokens:

@@ -1,0 +1,72 @@
+"""``samepoint weights export``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from samepoint.cli.main import main
+from samepoint.models.network import NetworkConfig, PointNetwork
+from samepoint.models.weights import save_weights
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    torch.manual_seed(0)
+    config = NetworkConfig(stem=8, widths=(8, 8, 8), blocks=1, pyramid=8, descriptors=(8, 8, 8, 8), hidden=8, state=4)
+    (tmp_path / "in").mkdir()
+    return str(save_weights(PointNetwork(config).eval(), tmp_path / "in" / "tiny.safetensors", {}))
+
+
+def test_it_writes_checks_and_tells(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "encoder.pt2"
+    words = ["weights", "export", model, "-o", str(output), "--format", "exported-program", "--size", "64,96"]
+    assert main(words) == 0
+    captured = capsys.readouterr()
+    assert f"wrote {output}: encoder, float32" in captured.out
+    assert "against PyTorch at 64x96" in captured.out
+    assert "times as fast" in captured.out
+    assert captured.err == ""
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["path"] == str(output)
+    assert told["sizes"] == [[64, 96]]
+    assert told["bytes"] == output.stat().st_size
+    assert told["difference"] < 1e-4
+
+
+def test_a_step_of_propagation_to_onnx(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime")
+    words = ["weights", "export", model, "-o", str(tmp_path / "step.onnx"), "--part", "propagation"]
+    assert main([*words, "--size", "64,96", "--level", "1", "--window", "3", "--context", "1", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["part"] == "propagation"
+    assert captured.err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--size", "64"], "--size 64: expected H,W in pixels"),
+        (["--part", "propagation", "--level", "9"], "level: 9 given, but the model has 4 maps"),
+        (["--dtype", "double"], "dtype 'double'"),
+    ],
+)
+def test_mistakes_are_one_line(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    output = tmp_path / "part.pt2"
+    assert main(["weights", "export", model, "-o", str(output), "--format", "exported-program", *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not output.exists()
+
+
+def test_no_folder_to_write_to(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "nowhere" / "part.pt2"
+    assert main(["weights", "export", model, "-o", str(output), "--format", "exported-program"]) == 2
+    assert "there is no folder" in capsys.readouterr().err

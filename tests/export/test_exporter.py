@@ -1,0 +1,192 @@
+"""Files for other runtimes: what they compute, what they say of themselves, and when they are not left behind."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from samepoint.correspondence import Window, affinity, propagate
+from samepoint.errors import InputError, MissingExtraError
+from samepoint.export import Exported, PropagationOptions, export_part, formats
+from samepoint.export.parts import colour_of
+from samepoint.models.matcher import Matcher, MatcherConfig
+from samepoint.models.network import PointNetwork
+from samepoint.models.resnet import ResNet, initialise
+from samepoint.models.vit import VisionTransformer
+
+SIZE = (64, 96)
+
+
+def session(path: str | Path) -> Any:
+    runtime = pytest.importorskip("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def said(path: str | Path) -> dict[str, Any]:
+    return dict(json.loads(session(path).get_modelmeta().custom_metadata_map["samepoint"]))
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 48), (3, 80, 64)])
+def test_the_encoder_takes_any_batch_and_size(encoder: Exported, tiny: PointNetwork, shape: tuple[int, ...]) -> None:
+    assert encoder.free
+    assert encoder.difference < 1e-4
+    assert encoder.matches == 1.0
+    torch.manual_seed(1)
+    x = torch.randn(shape[0], 3, *shape[1:])
+    got = session(encoder.path).run(None, {"pictures": x.numpy()})
+    with torch.inference_mode():
+        for mine, theirs in zip(tiny.features(x), got, strict=True):
+            np.testing.assert_allclose(theirs, mine.numpy(), atol=1e-4)
+
+
+def test_the_file_says_what_it_must_be_fed(encoder: Exported, step: Exported) -> None:
+    about = said(encoder.path)
+    assert about["colour"] == {"space": "rgb", "mean": [0.485, 0.456, 0.406], "deviation": [0.229, 0.224, 0.225]}
+    assert about["lattices"] == [{"stride": stride, "offset": 0.5} for stride in (16, 8, 4, 2)]
+    assert (about["multiple"], about["size"], about["model"]["name"]) == (16, None, "tiny.safetensors")
+    told = said(step.path)
+    assert (told["level"], told["lattice"]["stride"], told["channels"]) == (2, 4, 8)
+    assert (told["keys"], told["window"], told["topk"], told["temperature"]) == (3, 5.0, 5, 0.07)
+    assert len(encoder.sha256) == 64
+    assert Path(encoder.path).stat().st_size == encoder.bytes
+    assert colour_of(ResNet.fgvc()) == {"space": "lab", "mean": [50.0, 0.0, 0.0], "deviation": [50.0, 127.0, 127.0]}
+
+
+def test_a_step_of_propagation(step: Exported) -> None:
+    torch.manual_seed(2)
+    maps, labels = torch.randn(4, 8, 11, 14), torch.rand(3, 2, 11, 14)
+    present = np.array([True, False, True])
+    inputs = {"query": maps[0].numpy(), "keys": maps[1:].numpy(), "labels": labels.numpy(), "present": present}
+    (got,) = session(step.path).run(None, inputs)
+    found = affinity(maps[0], maps[[1, 3]], Window.circle(5), 5, path="torch")
+    np.testing.assert_allclose(got, propagate(found, labels[[0, 2]]).numpy(), atol=1e-5)
+
+
+def test_int8_and_fp16_are_measured(weights: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    plain = export_part(weights, tmp_path / "whole.pt2", form="exported-program", size=SIZE)
+    half = export_part(weights, tmp_path / "half.pt2", form="exported-program", dtype="fp16", size=SIZE)
+    assert 0 < half.difference < 0.05
+    assert not half.free
+    whole = export_part(weights, tmp_path / "int8.onnx", dtype="int8", size=SIZE)
+    assert whole.cosine is not None
+    assert 0.95 < whole.cosine < 1
+    assert "QuantizeLinear" in {node.op_type for node in nodes(tmp_path / "int8.onnx")}
+    assert said(tmp_path / "int8.onnx")["dtype"] == "int8"
+    for result in (half, whole):
+        assert result.file_ms > 0
+        assert result.torch_ms > 0
+        assert any("times as fast" in line for line in result.lines())
+    assert half.bytes < 0.7 * plain.bytes
+    with torch.inference_mode():
+        assert torch.export.load(tmp_path / "half.pt2").module()(torch.randn(2, 3, *SIZE))[0].dtype == torch.float32
+
+
+def test_fp16_of_a_step(weights: Path, tmp_path: Path) -> None:
+    options = PropagationOptions(window=3.0, context=1)
+    result = export_part(
+        weights, tmp_path / "half.onnx", part="propagation", dtype="fp16", size=SIZE, propagation=options
+    )
+    assert 0 < result.difference < 0.1
+    inputs = {each.name: each.type for each in session(result.path).get_inputs()}
+    assert inputs == {
+        "query": "tensor(float)",
+        "keys": "tensor(float)",
+        "labels": "tensor(float)",
+        "present": "tensor(bool)",
+    }
+
+
+def nodes(path: Path) -> Any:
+    return pytest.importorskip("onnx").load(str(path)).graph.node
+
+
+def test_an_exported_program(weights: Path, tiny: PointNetwork, tmp_path: Path) -> None:
+    result = export_part(weights, tmp_path / "encoder.pt2", form="exported-program")
+    assert result.free
+    assert result.difference < 1e-5
+    extra = {"samepoint.json": ""}
+    program = torch.export.load(tmp_path / "encoder.pt2", extra_files=extra)
+    x = torch.randn(1, 3, 48, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(program.module()(x)[-1], tiny.features(x)[-1])
+    assert json.loads(extra["samepoint.json"])["part"] == "encoder"
+
+
+def test_a_matcher(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tiny = MatcherConfig.tiny()
+    matcher = Matcher(tiny.model_copy(update={"backbone": tiny.backbone.model_copy(update={"levels": (0,)})})).eval()
+    result = export_part(matcher, tmp_path / "matcher.onnx", part="matcher")
+    assert result.sizes == ((64, 64),)
+    assert not result.free
+    source, target = torch.randn(2, 1, 3, 64, 64)
+    (flow,) = session(result.path).run(None, {"source": source.numpy(), "target": target.numpy()})
+    with torch.inference_mode():
+        expected = matcher(target, source).flow.numpy()
+    np.testing.assert_allclose(flow, expected, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("kind", ["vit", "resnet"])
+def test_other_networks(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    if kind == "vit":
+        network: torch.nn.Module = VisionTransformer(64, 1, 1, 64, patch=16, grid=3).eval()
+    else:
+        network = ResNet(18, outputs=(1,)).eval()
+        initialise(network)
+    result = export_part(network, tmp_path / "network.pt2", form="exported-program")
+    assert result.free
+    x = torch.randn(2, 3, 64, 80)
+    with torch.inference_mode():
+        got = torch.export.load(tmp_path / "network.pt2").module()(x)
+        torch.testing.assert_close(got, network.features(x), atol=1e-4, rtol=1e-4)  # type: ignore[operator]
+
+
+def test_a_file_that_differs_is_not_left_behind(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "encoder.pt2"
+    output.write_bytes(b"what was there")
+    run = formats.run_program
+
+    def wrong(*arguments: Any) -> Callable[..., list[np.ndarray]]:
+        inner = run(*arguments)
+        return lambda inputs: [value + 0.01 for value in inner(inputs)]
+
+    monkeypatch.setattr(formats, "run_program", wrong)
+    with pytest.raises(InputError, match=r"float32 differs too much from the model: by 0\.0.* nothing was written"):
+        export_part(weights, output, form="exported-program", size=SIZE)
+    assert output.read_bytes() == b"what was there"
+    assert list(tmp_path.iterdir()) == [output]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"form": "tflite"}, "format 'tflite': expected one of onnx, exported-program"),
+        ({"part": "decoder"}, "part 'decoder'"),
+        ({"dtype": "int4"}, "dtype 'int4'"),
+        ({"dtype": "int8", "form": "exported-program"}, "int8 is for ONNX"),
+        ({"dtype": "int8", "part": "propagation"}, "no weights to quantise"),
+        ({"size": (16, 96)}, "sides of 32 pixels or more, got 16,96"),
+        ({"part": "matcher"}, "matcher: PointNetwork has none"),
+    ],
+)
+def test_what_is_not_served(weights: Path, tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        export_part(weights, tmp_path / "part.onnx", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_onnx_needs_its_extra(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtraError, match=r"samepoint\[export\]"):
+        export_part(weights, tmp_path / "part.onnx")
