@@ -49,5 +49,5 @@ def test_jitter_stays_near_and_moves() -> None:
 
 
 def test_chances_beyond_one_are_refused() -> None:
-    with pytest.raises(InputError, match="jitter: 1.5 given"):
+    with pytest.raises(InputError, match=r"jitter: 1\.5 given"):
         PhotometricSettings(jitter=1.5)
