@@ -24,7 +24,14 @@ def pairs(count: int = 2) -> list[Matches]:
     source = [[1.5, 2.25], [30.1, 4]]
     return [
         Matches(
-            source, [[5.7, n], [NAN, NAN]], [0.9, 0.1], (10, 40), (30 + n, 44), ("nose", "tail, the"), "a,b.jpg", f"{n}.png"
+            source,
+            [[5.7, n], [NAN, NAN]],
+            [0.9, 0.1],
+            (10, 40),
+            (30 + n, 44),
+            ("nose", "tail, the"),
+            "a,b.jpg",
+            f"{n}.png",
         )
         for n in range(count)
     ]
@@ -197,7 +204,12 @@ def test_points_of_a_picture_from_any_file(tmp_path: Path) -> None:
         (tmp_path / "p.csv").write_text(text)
         points = load_points(tmp_path / "p.csv", "horse.jpg")
         assert (points.queries.xy.tolist(), points.queries.name, points.template) == (xy, names, None)
-    for text, said in [("x,y\n", "no point"), ("a,b\n1,2\n", "x,y"), ("", "empty"), ("x,y\n1,two\n", "line 2: y 'two'")]:
+    for text, said in [
+        ("x,y\n", "no point"),
+        ("a,b\n1,2\n", "x,y"),
+        ("", "empty"),
+        ("x,y\n1,two\n", "line 2: y 'two'"),
+    ]:
         (tmp_path / "p.csv").write_text(text)
         with pytest.raises(InputError, match=said):
             load_points(tmp_path / "p.csv", "horse.jpg")

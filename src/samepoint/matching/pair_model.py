@@ -25,6 +25,8 @@ AREA = 448 * 448
 """Pixels at which plain feature matching works; a picture's proportions stay."""
 LONGEST_SIDE = 1344
 """Of a long narrow picture there, so that its short side keeps some cells."""
+GRID = 64
+"""Places a side that compete where the map has many more cells: their number is squared by what it costs."""
 TOLERANCE = 0.1
 """Share of the source's longer side by which plain feature matching may miss a point on the way back."""
 
@@ -96,7 +98,10 @@ class PlainMatcher:
         # What a thing is shows in the coarsest map; finer ones know what it looks like in this picture.
         self.level = strides.index(max(strides))
         self.lattice = network.lattices[self.level]
-        self.settings = FeatureMatchSettings(size=None, level=self.level, read_out="soft", tolerance=tolerance)
+        grid = GRID if self.lattice.stride * GRID < math.sqrt(AREA) else None
+        self.settings = FeatureMatchSettings(
+            size=None, level=self.level, grid=grid, read_out="soft", tolerance=tolerance
+        )
         self._features = FrameEncoder(as_module(network), None, device=device)
 
     def encode(self, picture: Picture) -> PictureMap:

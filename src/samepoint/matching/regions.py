@@ -25,7 +25,9 @@ SPREAD = 1.0
 """Of the Gaussian, in places, over which they settle with their neighbours what they belong to."""
 
 DOUBT = 0.1
-"""Weight of a place that is not sure where it comes from; such places alone are background."""
+"""Weight of a place that is not at all sure where it comes from; a place that is sure has 1 more."""
+BACKGROUND = 0.25
+"""Weight that the background has where no place is sure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,8 +176,8 @@ def _voted(
         blurred = cv2.GaussianBlur(values, (0, 0), SPREAD, borderType=cv2.BORDER_REPLICATE)
         return np.asarray(cv2.resize(blurred, (size[1], size[0]), interpolation=cv2.INTER_LINEAR), np.float32)
 
-    weight = confidence + DOUBT
-    best = 0.5 * (around(weight) + DOUBT)
+    weight, sure = confidence + DOUBT, around(confidence)
+    best = 0.5 * (sure + DOUBT + BACKGROUND * (1 - sure))
     found = np.zeros(size, np.uint8)
     for label in np.unique(own[own > 0]):
         votes = around(weight * (own == label))
