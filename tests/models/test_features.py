@@ -205,7 +205,7 @@ def test_unusable_files_are_refused_with_the_reason(tmp_path: Path, resnet: dict
     with pytest.raises(InputError, match=r"x\.pth: .*keys seen: none"):
         load_features(path)
     path.write_bytes(pickle.dumps(_Evil()))
-    with pytest.raises(InputError, match=r"x\.pth: its pickle uses STACK_GLOBAL"):
+    with pytest.raises(InputError, match=r"x\.pth: its pickle uses \w+, which"):
         load_features(path)
     assert not Path("evil").exists()
     torch.save({**resnet, "conv1.weight": torch.zeros(64, 3, 3, 3)}, path)
