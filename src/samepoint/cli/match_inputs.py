@@ -36,10 +36,13 @@ def list_targets(source: str, targets: Sequence[str]) -> list[tuple[str, bool]]:
     Raises InputError for a folder without pictures, or a picture that is there twice.
     """
     from samepoint.io.images import SUFFIXES, list_images
+    from samepoint.matching.pictures import split_frame
 
     found: list[tuple[str, bool]] = []
     for target in targets:
         if not Path(target).is_dir():
+            if not split_frame(target)[0].exists():
+                raise InputError(f"{target}: no such file or folder")
             found.append((target, False))
             continue
         own = Path(source)
