@@ -287,3 +287,12 @@ def test_on_a_real_video(folder: Path, capfd) -> None:
     assert (answer["points"], answer["frames"]) == (4, 5) == tracks.xy.shape[:2]
     assert np.isfinite(tracks.xy).all()
     np.testing.assert_allclose(tracks.xy[:, 0], Queries.grid(2, tracks.size).xy, atol=1e-3)
+
+
+def test_a_matcher_is_no_tracker(clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from samepoint.models.matcher import Matcher, MatcherConfig
+    from samepoint.models.weights import save_weights
+
+    model = save_weights(Matcher(MatcherConfig.tiny()), tmp_path / "matcher.safetensors", {})
+    assert main(["track", clip, "--grid", "2", "--model", str(model), "-o", str(tmp_path / "out.csv")]) == 2
+    assert "a model for videos must give features, Matcher gives none" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from samepoint.errors import InputError
-from samepoint.webvideo.config import WebConfig, config_of_source, load_config, write_config
+from samepoint.webvideo.config import WebConfig, config_of_source, load_config, write_own_config
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "configs" / "web-ssscweb.yaml"
 
@@ -64,7 +64,7 @@ def test_files_that_are_no_configuration(tmp_path: Path, text: str, message: str
 
 def test_written_configurations_are_read_back_without_passwords(tmp_path: Path) -> None:
     config = load(tmp_path, MINIMAL, "download.proxy=http://me:secret@proxy:8080", "search.windows=[2019]")
-    write_config(config, tmp_path / "back.yaml")
+    write_own_config(config, tmp_path / "back.yaml")
     assert "secret" not in (tmp_path / "back.yaml").read_text()
     back = load_config(tmp_path / "back.yaml")
     assert back.search == config.search

@@ -48,10 +48,10 @@ def build_config(values: dict[str, Any], kind: type[Config], overrides: Iterable
         raise InputError(f"{where}: {_explain(error, kind)}") from error
 
 
-def write_config(config: BaseModel, path: str | Path) -> None:
-    """As YAML that :func:`read_config` reads."""
+def write_config(config: BaseModel, path: str | Path, exclude: Mapping[str, Any] | None = None) -> None:
+    """As YAML that :func:`read_config` reads; ``exclude`` names what is left out, as pydantic takes it."""
     with atomic_write(path, "w") as file:
-        yaml.safe_dump(config.model_dump(mode="json"), file, sort_keys=False)
+        yaml.safe_dump(config.model_dump(mode="json", exclude=exclude), file, sort_keys=False)
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -37,6 +37,8 @@ class FrameEncoder:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        if not hasattr(network, "features"):
+            raise InputError(f"a model for videos must give features, {type(network).__name__} gives none")
         if dtype not in (None, torch.float32, torch.bfloat16):
             raise InputError(f"dtype: expected float32 or bfloat16, got {dtype}")
         self.device = torch.device(device) if device is not None else next(network.parameters()).device

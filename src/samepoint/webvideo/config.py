@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from ..errors import InputError
-from ..io.atomic import atomic_write
+from ..io.config_file import build_config, read_config, write_config
 from .catalog import Stage
 from .download import DownloadSettings
 from .engine import EngineSettings
@@ -58,16 +56,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> WebConfig:
     Raises:
         InputError: missing file, bad YAML, unknown key (with the nearest known one) or a value out of range.
     """
-    path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the configuration ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected a mapping of keys to values")
-    return _build(values, overrides, str(path))
+    return read_config(path, WebConfig, overrides)
 
 
 def config_of_source(source: str | Path, output: str | Path, overrides: Iterable[str] = ()) -> WebConfig:
@@ -88,55 +77,9 @@ def config_of_source(source: str | Path, output: str | Path, overrides: Iterable
         search = {"lists": [str(path)]}
     else:
         raise InputError(f"--source {source}: expected a folder of videos or a list of URLs ({', '.join(_LISTS)})")
-    return _build({"output": str(output), "search": search}, overrides, "--source")
+    return build_config({"output": str(output), "search": search}, WebConfig, overrides, "--source")
 
 
-def write_config(config: WebConfig, path: Path) -> None:
+def write_own_config(config: WebConfig, path: Path) -> None:
     """As YAML that ``load_config`` reads; without proxies, whose URLs may hold passwords."""
-    values = config.model_dump(mode="json", exclude={"search": {"proxy"}, "download": {"proxy"}})
-    with atomic_write(path, "w") as file:
-        yaml.safe_dump(values, file, sort_keys=False)
-
-
-def _build(values: dict[str, Any], overrides: Iterable[str], where: str) -> WebConfig:
-    for override in overrides:
-        _apply(values, override)
-    try:
-        return WebConfig.model_validate(values)
-    except ValidationError as error:
-        raise InputError(f"{where}: {_explain(error)}") from error
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise InputError(f"--set {override}: expected key=value")
-    *parents, last = key.split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
-            raise InputError(f"--set {override}: {parent} is not a group of keys")
-    try:
-        values[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: the value is not YAML") from error
-
-
-def _explain(error: ValidationError) -> str:
-    first: Mapping[str, Any] = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(where, _known_keys(WebConfig), 1, 0.4)
-        return f"unknown key {where}" + (f"; did you mean {nearest[0]}?" if nearest else "")
-    given = "" if first["type"] == "missing" or isinstance(first["input"], dict) else f" (got {first['input']!r})"
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}{given}"
-
-
-def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    keys = []
-    for name, field in model.model_fields.items():
-        keys.append(prefix + name)
-        for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                keys += _known_keys(kind, f"{prefix}{name}.")
-    return keys
+    write_config(config, path, exclude={"search": {"proxy"}, "download": {"proxy"}})
