@@ -130,12 +130,12 @@ def test_a_slow_pan_repeats_nothing_for_long(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("lossy", [False, True])
-def test_a_static_clip_is_told_apart_and_kept_if_asked(tmp_path, lossy) -> None:
+def test_a_static_clip_is_kept_and_told_apart_if_asked(tmp_path, lossy) -> None:
     row = video(tmp_path, np.repeat(scene(1, 0), 30, axis=0), lossy)
-    (shot,) = cut(row, OURS, tmp_path)
+    (shot,) = cut(row, OURS.model_copy(update={"keep_static": False}), tmp_path)
     assert (shot["kept"], shot["reason"], shot["repeats"]) == (False, "static", list(range(1, 30)))
     assert shot["motion"] == 0
-    (shot,) = cut(row, ShotSettings(keep_static=True), tmp_path)
+    (shot,) = cut(row, ShotSettings(), tmp_path)
     assert (shot["kept"], shot["reason"]) == (True, None)
 
 

@@ -35,7 +35,7 @@ class ShotSettings(BaseModel):
     min_length: int = Field(15, ge=1)  # frames; shorter shots are not kept, nor parted further
     min_side: int = Field(64, ge=1)  # pixels; smaller videos are not kept
     start_in_scene: bool = True  # a video without a cut is one shot, else it has none
-    keep_static: bool = False  # keep shots in which nothing moves
+    keep_static: bool = True  # keep shots in which nothing moves: their labels are right, though they teach little
     black: float = Field(24.0, ge=0)  # a frame is black if 99 % of it is darker; 0: none is
     flat: float = Field(4.0, ge=0)  # a frame is blank if its brightness deviates less; 0: none is
     same: float = Field(4.0, ge=0)  # a frame repeats another if no cell of 8 pixels changes more; 0: exact copies
