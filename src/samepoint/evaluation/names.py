@@ -10,6 +10,9 @@ from samepoint.errors import InputError
 SETTINGS = ("samepoint", "fgvc", "crw", "spa-then-temp", "spa-then-temp-stride4")
 """How predictions are made: ours, and published memory, window, top-k, temperature and size."""
 
+CONSENSUS = "consensus"
+"""Of pairs of pictures: a matcher around any network, untrained; neighbours decide together."""
+
 _TAPVID = ("tapvid", "tapvid-track", "tapvid-pooled")
 
 SCORING: dict[str, tuple[str, ...]] = {
@@ -29,6 +32,7 @@ SCORING: dict[str, tuple[str, ...]] = {
 """Of each benchmark, the scoring protocols by name, the default first."""
 
 NAMES = tuple(SCORING)
+PAIRS = NAMES[-4:]
 VIDEO_POINTS = NAMES[:4]
 
 
@@ -51,14 +55,15 @@ def split_protocols(benchmark: str, names: Sequence[str]) -> tuple[str | None, s
     """
     check_benchmark(benchmark)
     scoring = SCORING[benchmark]
+    settings = (*SETTINGS, CONSENSUS) if benchmark in PAIRS else SETTINGS
     kinds: dict[bool, str] = {}
     for name in names:
-        if name not in SETTINGS and name not in scoring:
-            known = (*SETTINGS, *scoring)
+        if name not in settings and name not in scoring:
+            known = (*settings, *scoring)
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}? All: " if near else "expected one of "
             raise InputError(f"--protocol {name}: unknown for {benchmark}; {hint}{', '.join(known)}")
-        kind = name in SETTINGS
+        kind = name in settings
         if kind in kinds:
             what = "prediction settings" if kind else "scoring protocols"
             raise InputError(f"--protocol {kinds[kind]} and {name}: both are {what}; give one")

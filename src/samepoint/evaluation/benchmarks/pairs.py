@@ -17,7 +17,7 @@ from samepoint.errors import InputError
 from samepoint.evaluation.benchmarks.base import Asked, Percentages, Scores, percentages, plain, predicted_xy
 from samepoint.evaluation.metrics.semantic import PROTOCOLS, Protocol, SemanticScore, pair_counts
 from samepoint.evaluation.metrics.sums import check_name
-from samepoint.evaluation.names import SCORING
+from samepoint.evaluation.names import CONSENSUS, SCORING
 from samepoint.evaluation.predictions import Arrays, Prediction
 
 if TYPE_CHECKING:
@@ -44,16 +44,19 @@ class PairBenchmark:
     def __init__(self, name: str, asked: Asked) -> None:
         known = SCORING[name]
         check_name("scoring protocol", asked.scoring or known[0], known)
-        if asked.settings not in (None, "samepoint"):
-            raise InputError(f"--protocol {asked.settings}: settings for videos; {name} compares pictures")
+        if asked.settings not in (None, "samepoint", CONSENSUS):
+            raise InputError(
+                f"--protocol {asked.settings}: settings for videos; {name} compares pictures "
+                f"(samepoint or {CONSENSUS})"
+            )
         self.name, self.asked = name, asked
         self._kept: dict[tuple[Path, bool], Encoded] = {}
         self.protocol = PROTOCOLS[asked.scoring or known[0]]
 
     @property
     def learnt(self) -> bool:
-        """Whether the model is a matcher, which needs no settings, rather than a network that gives features."""
-        return self.asked.model.identity.architecture == "Matcher"
+        """Whether a matcher compares the pictures, which needs no settings, rather than features alone."""
+        return self.asked.settings == CONSENSUS or self.asked.model.identity.architecture == "Matcher"
 
     @cached_property
     def matching(self) -> FeatureMatchSettings:
@@ -76,7 +79,8 @@ class PairBenchmark:
         asks: dict[str, Any] = {"direction": self.protocol.direction, "whole_queries": self.protocol.whole_queries}
         if self.protocol.whole_queries:
             asks["space"] = self.protocol.space
-        return plain({"name": "samepoint", **({} if self.learnt else asdict(self.matching)), **asks})
+        how = {} if self.learnt else asdict(self.matching)
+        return plain({"name": self.asked.settings or "samepoint", **how, **asks})
 
     def items(self, only: Collection[str]) -> Iterator[ImagePair]:
         wanted = frozenset(only)
@@ -93,9 +97,13 @@ class PairBenchmark:
 
     @cached_property
     def matcher(self) -> LearntMatcher:
+        from samepoint.matching.around import matcher_around
         from samepoint.matching.pair_model import LearntMatcher
+        from samepoint.models.matcher import Matcher
 
-        return LearntMatcher(self.asked.model.network, device=self.asked.model.device)  # type: ignore[arg-type]
+        network = self.asked.model.network
+        matcher = network if isinstance(network, Matcher) else matcher_around(network)
+        return LearntMatcher(matcher, device=self.asked.model.device)
 
     def predict(self, item: ImagePair) -> Arrays:
         if self.learnt:
