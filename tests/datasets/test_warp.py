@@ -84,3 +84,12 @@ def test_mirroring() -> None:
 def test_values_out_of_range_are_named(change: dict) -> None:
     with pytest.raises(InputError, match=next(iter(change))):
         WarpSettings(**change)
+
+
+def test_dense_splines_are_the_splines() -> None:
+    warp = draw_warp((200, 300), (90, 130), WarpSettings(bend=0.04), np.random.default_rng(1))
+    assert warp.splines is not None
+    y, x = np.mgrid[:90, :130] + 0.5
+    exact = warp.splines(np.stack([x.ravel(), y.ravel()], axis=1)).reshape(90, 130, 2)
+    assert np.abs(exact).max() > 1
+    np.testing.assert_allclose(warp.splines.dense((90, 130)), exact, atol=0.05)
