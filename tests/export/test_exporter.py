@@ -19,6 +19,7 @@ from samepoint.export.parts import colour_of
 from samepoint.models.matcher import Matcher, MatcherConfig
 from samepoint.models.network import PointNetwork
 from samepoint.models.resnet import ResNet, initialise
+from samepoint.models.transformers_backbone import TransformersBackbone
 from samepoint.models.vit import VisionTransformer
 
 SIZE = (64, 96)
@@ -136,11 +137,17 @@ def test_a_matcher(tmp_path: Path) -> None:
     np.testing.assert_allclose(flow, expected, atol=1e-3 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("kind", ["vit", "resnet"])
+@pytest.mark.parametrize("kind", ["vit", "resnet", "transformers"])
 def test_other_networks(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     if kind == "vit":
         network: torch.nn.Module = VisionTransformer(64, 1, 1, 64, patch=16, grid=3).eval()
+    elif kind == "transformers":
+        library = pytest.importorskip("transformers")
+        settings = library.Dinov2Config(
+            hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=48, patch_size=16, mlp_ratio=2
+        )
+        network = TransformersBackbone(library.AutoModel.from_config(settings)).eval()
     else:
         network = ResNet(18, outputs=(1,)).eval()
         initialise(network)

@@ -175,7 +175,7 @@ def _written(part: Part, path: Path, form: str, dtype: str, size: Size | None) -
     size = size or part.only
     sizes = (size,) if size is not None else tuple(_fitting(trial, part.multiple) for trial in TRIALS)
     module = part.half() if dtype == "fp16" else part.module
-    program = formats.trace(part, module, part.example(sizes[0], 0), part.shapes(size))
+    program = formats.trace(part, module, part.example(sizes[0], 0), size)
     metadata = {**part.metadata, "dtype": dtype, "size": None if size is None else list(size)}
     if form == "exported-program":
         formats.write_program(program, path, metadata)

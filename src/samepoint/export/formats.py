@@ -16,25 +16,25 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from ..errors import InputError, MissingExtraError
-from .parts import Inputs, Part, Shapes
+from .parts import Inputs, Part, Size
 
 Runner = Callable[[Inputs], list[np.ndarray]]
 METADATA = "samepoint"
 """Key of the metadata in a file, JSON."""
 
 
-def trace(part: Part, module: nn.Module, inputs: Inputs, shapes: Shapes) -> ExportedProgram:
-    """``module`` as a graph.
+def trace(part: Part, module: nn.Module, inputs: Inputs, size: Size | None) -> ExportedProgram:
+    """``module`` as a graph for pictures of one size, or of any.
 
     Raises:
         InputError: it cannot be traced, with free sizes perhaps only.
     """
     try:
         with torch.no_grad(), _quiet():
-            return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
+            return torch.export.export(module, inputs, dynamic_shapes=part.shapes(size), strict=False)
     except Exception as error:  # the tracer raises whatever it runs into
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        hint = "" if shapes == part.shapes(part.only or (0, 0)) else "; give one --size H,W"
+        hint = "; give one --size H,W" if size is None else ""
         raise InputError(f"{part.name}: cannot be traced ({reason[:200]}){hint}") from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def quantise(source: Path, target: Path, names: Sequence[str], calibration: Sequ
 
 
 @contextmanager
-def _silent():  # type: ignore[no-untyped-def]
+def _silent() -> Iterator[None]:
     """Without the advice to run a pre-processing that the exporter has done already."""
     root = logging.getLogger()
     before = root.level

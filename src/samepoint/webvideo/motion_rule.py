@@ -22,7 +22,7 @@ class MotionSettings(BaseModel):
 
     neighbours: int = Field(24, ge=1)  # nearest labels that are looked at
     mates: int = Field(6, ge=1)  # of these, how many that moved most like it are fitted
-    limit: float = Field(8.0, gt=0)  # residuals of so many robust deviations are too far
+    limit: float = Field(5.0, gt=0)  # residuals of so many robust deviations are too far
     floor: float = Field(1.0, ge=0)  # cells; smaller residuals are never too far
     spans: tuple[int, ...] = (1, 8)  # frames that a motion is looked at over: long ones show what slides away slowly
 
