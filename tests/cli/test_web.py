@@ -125,3 +125,20 @@ def test_a_signal_ends_it_cleanly(number: signal.Signals, tmp_path: Path) -> Non
             process.kill()
             process.communicate()
     assert (process.returncode, out, err) == (130, "", "samepoint: interrupted\n")
+
+
+def test_the_guide_names_every_option() -> None:
+    import re
+
+    import typer
+
+    from samepoint.cli.main import app
+
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "web.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"--[a-z-]+|(?<=`)-[a-z]\b", "".join(re.findall(r"^\| `-.*? \|", guide, re.MULTILINE))))
+    group: Any = typer.main.get_command(app)
+    commands = group.commands["web"].commands
+    assert list(commands) == ["run", "search", "download", "shots", "label"]
+    for name, command in commands.items():
+        known = {word for option in command.params for word in option.opts if word.startswith("-")} | {"-h", "--help"}
+        assert listed >= known if name != "run" else listed == known

@@ -212,3 +212,11 @@ def test_lines_are_json(tmp_path: Path) -> None:
         journal.add("ä\n", [shot("ä\n", 0)])
     (line,) = catalogue.journal_path("shots").read_text(encoding="utf-8").splitlines()
     assert json.loads(line)["item"] == "ä\n"
+
+
+def test_the_guide_has_every_column() -> None:
+    guide = Path(__file__).resolve().parents[2] / "docs" / "web.md"
+    rows = [line for line in guide.read_text(encoding="utf-8").splitlines() if line.count("|") == 4]
+    for columns in COLUMNS.values():
+        missing = [c.name for c in columns if f"| `{c.name}` | {c.kind} | {c.meaning} |" not in rows]
+        assert missing == []

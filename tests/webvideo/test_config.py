@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from samepoint.errors import InputError
 from samepoint.webvideo.config import WebConfig, config_of_source, load_config, write_own_config
+from samepoint.webvideo.engine import EngineSettings
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "configs" / "web-ssscweb.yaml"
 
@@ -95,3 +98,18 @@ def test_local_sources(tmp_path: Path) -> None:
     for wrong in ("none", "clip.mp4"):
         with pytest.raises(InputError, match="expected a folder of videos or a list of URLs"):
             config_of_source(tmp_path / wrong, "out")
+
+
+def test_the_guide_has_every_key_of_the_engine_with_its_default() -> None:
+    guide = (PUBLISHED.parents[1] / "docs" / "web.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", guide.split("## The engine")[1], re.MULTILINE))
+    known = {name: field.default for name, field in EngineSettings.model_fields.items()}
+    assert {name: yaml.safe_load(default.strip("`")) for name, default in listed.items()} == known
+
+
+def test_configurations_in_the_guide_are_valid() -> None:
+    guide = (PUBLISHED.parents[1] / "docs" / "web.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        EngineSettings.model_validate(yaml.safe_load(block)["engine"])
