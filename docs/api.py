@@ -14,6 +14,7 @@ MODULES = (
     "samepoint",
     "samepoint.errors",
     "samepoint.tracking",
+    "samepoint.matching",
     "samepoint.correspondence",
     "samepoint.datasets",
     "samepoint.viz",

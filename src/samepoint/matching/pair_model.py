@@ -18,6 +18,7 @@ from ..models.match_confidence import MATCH_EVIDENCE
 from ..models.matcher import Columns, Matcher
 from ..models.weights import TABLE
 from ..tracking.frames import FrameEncoder
+from .around import can_match, matcher_around
 from .features import FeatureMatchSettings, PictureMap, match_maps
 from .pictures import Picture
 
@@ -79,6 +80,8 @@ def as_pair_model(
         network = load_network(default_model() if model is None else model).network
     if isinstance(network, Matcher):
         return LearntMatcher(network, mutual=mutual, device=device)
+    if can_match(network):
+        return LearntMatcher(matcher_around(network), mutual=mutual, device=device)
     if not all(hasattr(network, name) for name in ("features", "preprocess", "lattices")):
         raise InputError(f"a model that matches pictures must give features, {type(network).__name__} does not")
     return PlainMatcher(network, tolerance=mutual or TOLERANCE, device=device)  # type: ignore[arg-type]
