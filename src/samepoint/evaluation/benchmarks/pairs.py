@@ -46,8 +46,7 @@ class PairBenchmark:
         check_name("scoring protocol", asked.scoring or known[0], known)
         if asked.settings not in (None, "samepoint", CONSENSUS):
             raise InputError(
-                f"--protocol {asked.settings}: settings for videos; {name} compares pictures "
-                f"(samepoint or {CONSENSUS})"
+                f"--protocol {asked.settings}: settings for videos; {name} compares pictures (samepoint or {CONSENSUS})"
             )
         self.name, self.asked = name, asked
         self._kept: dict[tuple[Path, bool], Encoded] = {}
