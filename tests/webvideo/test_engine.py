@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -125,6 +126,18 @@ def test_closing_ends_workers_at_once(tmp_path: Path) -> None:
         began = time.monotonic()
     assert time.monotonic() - began < 20
     assert not alive(int(marker.read_text()))
+
+
+def test_a_script_without_a_guard_is_told(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from functools import partial\n"
+        "from samepoint.webvideo.engine import EngineSettings, Work, run\n"
+        "list(run(Work(partial, (dict,)), [{}], EngineSettings(workers=1)))\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("a script must call this below: if __name__ == '__main__'")
 
 
 def _sleep_in_a_worker(marker: str) -> None:

@@ -28,6 +28,7 @@ from ..errors import InputError, MissingExtraError
 from .rows import Row
 
 DIED = "the worker process died (killed, crashed or out of memory)"
+_NO_START = "worker processes do not start; a script must call this below: if __name__ == '__main__'"
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -218,14 +219,20 @@ class Worker:
         self._pool: ProcessPoolExecutor | None = None
         self._leash: Connection | None = None
         self._lock = threading.Lock()
-        self._closed = False
+        self._closed = self._started = False
 
     def __call__(self, row: Row) -> Outcome | Fatal:
         for _ in range(self._retries + 1):
             try:
-                return self._start().submit(_work_on, row).result()
+                pool = self._start()
+                if not self._started:
+                    pool.submit(_ready).result()
+                    self._started = True
+                return pool.submit(_work_on, row).result()
             except BrokenProcessPool:
                 self._release()
+            if not self._started:
+                return Fatal(_NO_START)
         return Outcome(row, [], DIED)
 
     def close(self) -> None:
@@ -267,6 +274,10 @@ def _become_worker(work: Work, threads: int, leash: Connection) -> None:
     threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
     limit_threads(threads)
     _work = work
+
+
+def _ready() -> None:
+    """For a process that cannot even import what it needs, which is no row's fault."""
 
 
 def _work_on(row: Row) -> Outcome | Fatal:
