@@ -92,6 +92,8 @@ class Actor:
     """Answers batches of rows, as JSON texts; for Ray, which makes one for each worker."""
 
     def __init__(self, work: Work, threads: int, retries: int) -> None:
+        # A new process imports the file that its parent runs, here a program of Ray's that it has no use for.
+        vars(sys.modules["__main__"]).pop("__file__", None)
         self._worker = Worker(work, threads, retries)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
