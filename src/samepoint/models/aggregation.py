@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from ..errors import InputError
+from .attention import Attention, Perceptron
 
 
 class AggregationConfig(BaseModel):
@@ -30,31 +31,6 @@ class AggregationConfig(BaseModel):
     unit: bool = True  # features enter as unit vectors times the root of their number; False: as they are, as published
 
 
-class _Attention(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        batch, tokens, width = x.shape
-        qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, width // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, N, width / heads)
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        return self.proj(mixed.transpose(1, 2).reshape(batch, tokens, width))
-
-
-class _Perceptron(nn.Module):
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
-
-
 class _Block(nn.Module):
     """Attention over the cells of a level, then over the levels of a cell; pre-norm.
 
@@ -65,13 +41,13 @@ class _Block(nn.Module):
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.attn = _Attention(width, heads)
+        self.attn = Attention(width, heads)
         self.norm4 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp2 = _Perceptron(width, hidden)
+        self.mlp2 = Perceptron(width, hidden)
         self.norm3 = nn.LayerNorm(width, eps=1e-6)
-        self.attn_multiscale = _Attention(width, heads)
+        self.attn_multiscale = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = _Perceptron(width, hidden)
+        self.mlp = Perceptron(width, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, levels, tokens, width = x.shape

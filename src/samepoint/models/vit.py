@@ -11,35 +11,11 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..geometry import Lattice
+from .attention import Attention, Perceptron
 from .colour import ColourSpace, normalise
 
 HEAD_WIDTH = 64
 """Channels of an attention head in all published sizes; the keys do not tell."""
-
-
-class _Attention(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        batch, tokens, width = x.shape
-        qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, width // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, N, width / heads)
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        return self.proj(mixed.transpose(1, 2).reshape(batch, tokens, width))
-
-
-class _Perceptron(nn.Module):
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class _LayerScale(nn.Module):
@@ -57,10 +33,10 @@ class TransformerBlock(nn.Module):
     def __init__(self, width: int, heads: int, hidden: int, scaled: bool) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.attn = _Attention(width, heads)
+        self.attn = Attention(width, heads)
         self.ls1 = _LayerScale(width) if scaled else nn.Identity()
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = _Perceptron(width, hidden)
+        self.mlp = Perceptron(width, hidden)
         self.ls2 = _LayerScale(width) if scaled else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
