@@ -76,10 +76,10 @@ class Asked:
     scoring: str | None = None
     """The scoring protocol to report first; the benchmark's own when None."""
     query_mode: str = "first"
-    split: str | None = None
-    """Of pairs of pictures: another than the one that is reported, to validate on."""
     task: str | None = None
     """For JHMDB ``joints`` or ``masks``; both when None."""
+    split: str | None = None
+    """Of pairs of pictures: another than the one that is reported, to validate on."""
 
 
 @dataclass
