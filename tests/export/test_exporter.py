@@ -41,8 +41,7 @@ def said(path: str | Path) -> dict[str, Any]:
 def test_the_encoder_takes_any_batch_and_size(encoder: Exported, tiny: PointNetwork, shape: tuple[int, ...]) -> None:
     assert encoder.free
     assert encoder.difference < 1e-4
-    assert encoder.matches is not None
-    assert encoder.matches > 0.9
+    assert encoder.cosine == pytest.approx(1)
     torch.manual_seed(1)
     x = torch.randn(shape[0], 3, *shape[1:])
     got = session(encoder.path).run(None, {"pictures": x.numpy()})
@@ -94,11 +93,13 @@ def test_int8_is_calibrated_and_measured(
     whole = export_part(weights, tmp_path / "int8.onnx", dtype="int8")
     assert whole.cosine is not None
     assert 0.95 < whole.cosine < 1
-    assert whole.bytes < encoder.bytes
     assert whole.speedup == whole.torch_ms / whole.file_ms > 0
     assert any("times as fast" in line for line in whole.lines())
-    kinds = {node.op_type for node in pytest.importorskip("onnx").load(str(tmp_path / "int8.onnx")).graph.node}
-    assert "QuantizeLinear" in kinds
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.load(str(tmp_path / "int8.onnx")).graph
+    assert "QuantizeLinear" in {node.op_type for node in graph.node}
+    matrices = {value.data_type for value in graph.initializer if len(value.dims) == 4}
+    assert matrices == {onnx.TensorProto.INT8}
 
 
 def test_fp16_of_a_step(weights: Path, tmp_path: Path) -> None:
