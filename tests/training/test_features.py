@@ -16,7 +16,9 @@ from samepoint.models.weights import load_model, read_metadata
 from samepoint.training.config import FeaturesConfig, load_config
 from samepoint.training.data import RenderedBatches
 from samepoint.training.features import train
+from samepoint.training.matching_config import load_matching_config
 from samepoint.training.objectives import supervised
+from samepoint.webvideo.config import load_config as load_web_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 TINY = CONFIGS / "tiny.yaml"
@@ -93,7 +95,13 @@ def test_training_can_start_from_weights(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
 def test_every_configuration_in_the_project_is_valid(path: Path) -> None:
-    load_config(path).data.clip_settings()
+    """Each is read by the command that its name says."""
+    if path.stem.startswith("web-"):
+        assert load_web_config(path).output
+    elif "match" in path.stem or path.stem.startswith("ssscweb"):
+        assert load_matching_config(path).data.warp.build()
+    else:
+        load_config(path).data.clip_settings()
 
 
 @pytest.mark.parametrize(
