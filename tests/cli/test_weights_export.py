@@ -30,20 +30,18 @@ def test_it_writes_checks_and_tells(model: str, tmp_path: Path, capsys: pytest.C
     assert "against PyTorch at 64x96" in captured.out
     assert "times as fast" in captured.out
     assert captured.err == ""
-    assert main([*words, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["path"] == str(output)
-    assert told["sizes"] == [[64, 96]]
-    assert told["bytes"] == output.stat().st_size
-    assert told["difference"] < 1e-4
 
 
 def test_a_step_of_propagation_to_onnx(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("onnxruntime")
-    words = ["weights", "export", model, "-o", str(tmp_path / "step.onnx"), "--part", "propagation"]
+    output = tmp_path / "step.onnx"
+    words = ["weights", "export", model, "-o", str(output), "--part", "propagation"]
     assert main([*words, "--size", "64,96", "--level", "1", "--window", "3", "--context", "1", "--json"]) == 0
     captured = capsys.readouterr()
-    assert json.loads(captured.out)["part"] == "propagation"
+    told = json.loads(captured.out)
+    assert (told["part"], told["path"], told["sizes"]) == ("propagation", str(output), [[64, 96]])
+    assert told["bytes"] == output.stat().st_size
+    assert told["difference"] < 1e-3
     assert captured.err == ""
 
 

@@ -73,15 +73,20 @@ def test_a_step_of_propagation(step: Exported) -> None:
     np.testing.assert_allclose(got, propagate(found, labels[[0, 2]]).numpy(), atol=1e-5)
 
 
-def test_fp16_is_smaller_and_measured(weights: Path, tmp_path: Path) -> None:
+def test_exported_programs_whole_and_in_fp16(weights: Path, tiny: PointNetwork, tmp_path: Path) -> None:
     plain = export_part(weights, tmp_path / "whole.pt2", form="exported-program", size=SIZE)
     half = export_part(weights, tmp_path / "half.pt2", form="exported-program", dtype="fp16", size=SIZE)
     assert plain.difference < 1e-5
     assert 0 < half.difference < 0.05
     assert not half.free
     assert half.bytes < plain.bytes
+    extra = {"samepoint.json": ""}
+    x = torch.randn(2, 3, *SIZE)
     with torch.inference_mode():
-        assert torch.export.load(tmp_path / "half.pt2").module()(torch.randn(2, 3, *SIZE))[0].dtype == torch.float32
+        got = torch.export.load(tmp_path / "whole.pt2", extra_files=extra).module()(x)
+        torch.testing.assert_close(got, tiny.features(x))
+        assert torch.export.load(tmp_path / "half.pt2").module()(x)[0].dtype == torch.float32
+    assert json.loads(extra["samepoint.json"])["size"] == list(SIZE)
 
 
 def test_int8_is_calibrated_and_measured(
@@ -98,8 +103,10 @@ def test_int8_is_calibrated_and_measured(
     onnx = pytest.importorskip("onnx")
     graph = onnx.load(str(tmp_path / "int8.onnx")).graph
     assert "QuantizeLinear" in {node.op_type for node in graph.node}
-    matrices = {value.data_type for value in graph.initializer if len(value.dims) == 4}
-    assert matrices == {onnx.TensorProto.INT8}
+    # The stem and what each of the four maps ends in stay as they are.
+    types = [value.data_type for value in graph.initializer if len(value.dims) == 4]
+    assert types.count(onnx.TensorProto.FLOAT) == 5
+    assert types.count(onnx.TensorProto.INT8) > 10
 
 
 def test_fp16_of_a_step(weights: Path, tmp_path: Path) -> None:
@@ -119,18 +126,6 @@ def test_fp16_of_a_step(weights: Path, tmp_path: Path) -> None:
 
 def nodes(path: Path) -> Any:
     return pytest.importorskip("onnx").load(str(path)).graph.node
-
-
-def test_an_exported_program(weights: Path, tiny: PointNetwork, tmp_path: Path) -> None:
-    result = export_part(weights, tmp_path / "encoder.pt2", form="exported-program")
-    assert result.free
-    assert result.difference < 1e-5
-    extra = {"samepoint.json": ""}
-    program = torch.export.load(tmp_path / "encoder.pt2", extra_files=extra)
-    x = torch.randn(1, 3, 48, 32)
-    with torch.inference_mode():
-        torch.testing.assert_close(program.module()(x)[-1], tiny.features(x)[-1])
-    assert json.loads(extra["samepoint.json"])["part"] == "encoder"
 
 
 def test_a_matcher(tmp_path: Path) -> None:

@@ -6,15 +6,20 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .formats import needed
 from .parts import Inputs
 
+_HEAVY = ("Conv", "MatMul", "Gemm")
+
 
 def quantise(source: Path, target: Path, names: Sequence[str], calibration: Sequence[Inputs]) -> None:
     """Static quantisation: weights by channel, activations by the ranges that they have on ``calibration``.
+
+    The first operation and the last before each output stay float32: they are cheap, and their rounding counts most.
 
     Args:
         source: a float32 ONNX file.
@@ -26,6 +31,7 @@ def quantise(source: Path, target: Path, names: Sequence[str], calibration: Sequ
         MissingExtraError: without the extra ``export``.
     """
     quantization = needed("onnxruntime.quantization")
+    graph = needed("onnx").load(str(source)).graph
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined]
         def __init__(self) -> None:
@@ -41,11 +47,34 @@ def quantise(source: Path, target: Path, names: Sequence[str], calibration: Sequ
             str(target),
             Reader(),
             quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+            op_types_to_quantize=list(_HEAVY),
+            nodes_to_exclude=sorted(_ends(graph)),
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
         )
+
+
+def _ends(graph: Any) -> set[str]:
+    """Names of the heavy operations that the inputs reach first, and of those that the outputs come from."""
+    constants = {value.name for value in graph.initializer}
+    maker = {name: node for node in graph.node for name in node.output}
+    heavy = [node for node in graph.node if node.op_type in _HEAVY]
+    ends = {heavy[0].name} if heavy else set()  # nodes are in the order of their computation
+    left = [value.name for value in graph.output]
+    seen: set[str] = set()
+    while left:
+        name = left.pop()
+        if name in seen or name not in maker:
+            continue
+        seen.add(name)
+        node = maker[name]
+        inputs = [each for each in node.input if each not in constants]
+        if node.op_type in _HEAVY:
+            ends.add(node.name)
+        elif node.op_type != "Shape" and (node.op_type != "Add" or len(inputs) == 1):  # not behind where branches meet
+            left += inputs
+    return ends
 
 
 @contextmanager
