@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -29,6 +31,7 @@ def in_order(dataset: Dataset[Batch], positions: range, workers: int = 0, ahead:
         collate_fn=_unchanged,
         multiprocessing_context="spawn" if workers else None,
         generator=torch.Generator(),  # else the loader draws from the global one
+        worker_init_fn=_leave_at_once,
     )
     with _signals_held():
         iterator = iter(loader)
@@ -38,9 +41,15 @@ def in_order(dataset: Dataset[Batch], positions: range, workers: int = 0, ahead:
         # Workers that hold SIGTERM back end by being told to only, and Python would wait for them for ever.
         shut_down = getattr(iterator, "_shutdown_workers", None)
         if shut_down is not None:
-            # A worker that is told to end while libraries in it still start threads can abort: nothing is lost by it.
-            with suppress(RuntimeError):
-                shut_down()
+            shut_down()
+
+
+def _leave_at_once(worker: int) -> None:
+    """End a worker without the libraries' own ends: one whose threads were still starting aborts the process there.
+
+    By then what the worker had to hand over has been flushed.
+    """
+    atexit.register(os._exit, 0)
 
 
 def _unchanged(batch: Any) -> Any:
