@@ -197,7 +197,7 @@ def _masks(
             sheet.add(picture.rgb, regions.labels, regions.origin, picture.name)
 
     def write(paths: list[Path]) -> None:
-        for path, (_, size, packed) in zip(paths, kept, strict=False):
+        for path, (_, size, packed) in zip(paths[: len(kept)], kept, strict=True):  # the drawing follows
             write_mask(path, np.frombuffer(zlib.decompress(packed), np.uint8).reshape(size))
 
     facts = {"regions": len(present), "found": found / (len(present) * len(kept))}

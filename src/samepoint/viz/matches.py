@@ -153,7 +153,7 @@ class _Cells:
         top = gap
         for row, height in zip(rows, heights, strict=True):
             left = gap
-            for (picture, words), width in zip(row, widths, strict=False):
+            for (picture, words), width in zip(row, widths[: len(row)], strict=True):
                 h, w = picture.shape[:2]
                 sheet[top : top + h, left : left + w] = picture
                 patch = label(words, INK, text, outline=False)[:, :width] if words else np.zeros((1, 1, 4), np.uint8)
