@@ -29,6 +29,7 @@ from .rows import Row
 
 DIED = "the worker process died (killed, crashed or out of memory)"
 _NO_START = "worker processes do not start; a script must call this below: if __name__ == '__main__'"
+_PATIENCE = 10.0  # seconds for a source of rows that hangs
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -163,6 +164,9 @@ def _run_local(work: Work, rows: Iterable[Row], settings: EngineSettings) -> Ite
     workers = [Worker(work, threads, settings.retries) for _ in range(count)]
     hands = [threading.Thread(target=shared.serve, args=(worker,), daemon=True) for worker in workers]
     with ExitStack() as stack:
+        for hand in hands:
+            # A thread that is inside a library's C++ when the interpreter ends aborts the process.
+            stack.callback(_join, hand)
         for worker in workers:
             stack.callback(worker.close)
         stack.callback(shared.stop)
@@ -177,6 +181,11 @@ def _run_local(work: Work, rows: Iterable[Row], settings: EngineSettings) -> Ite
                 yield item
             else:
                 raise item.error() if isinstance(item, Fatal) else item
+
+
+def _join(hand: threading.Thread) -> None:
+    if hand.ident is not None:  # started
+        hand.join(_PATIENCE)
 
 
 @dataclass
