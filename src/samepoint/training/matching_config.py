@@ -126,6 +126,8 @@ class MatchingLossConfig(_Strict):
     cross: CrossConfig = CrossConfig()
     contrastive: ContrastiveConfig = ContrastiveConfig()
     distillation: float = Field(0.0, ge=0)  # the backbone's coarsest level learns the teacher's maps
+    centred: bool = False  # of these maps only what differs from their average, which most of any cell is
+    relation: float = Field(0.0, ge=0)  # and which cells of all pictures of a batch the teacher finds alike
     geometry: Geometry = "exact"  # of the flow that keypoints ask for; "legacy" as published
     momentum: float = Field(0.995, ge=0, lt=1)  # of the averaged matcher that teaches
 

@@ -18,13 +18,21 @@ from ..models.consensus import Consensus, ConsensusConfig, mutual
 from ..models.discriminator import LevelDiscriminator
 from ..models.flow_readout import sample_cells, soft_argmax
 from ..models.matcher import Columns, Matcher, MatcherConfig, MatcherOutput
-from .losses import ContrastiveHead, contrastive_loss, domain_loss, end_point_error, scheduled_coefficient
+from .losses import (
+    ContrastiveHead,
+    contrastive_loss,
+    domain_loss,
+    end_point_error,
+    relation_loss,
+    scheduled_coefficient,
+)
 from .losses.contrastive import follow
 from .losses.end_point import published_mask
 from .matching_config import MatchingLossConfig
 from .matching_data import CrossItem, PairItem
 from .teacher import Teacher
 
+_AVERAGED = 0.02  # share of a batch in the running average of the teacher's maps
 NEAR = 0.1
 """Share of the side within which a match counts as right in the log."""
 
@@ -63,8 +71,13 @@ class MatchingObjectives(nn.Module):
         taught = contrasted or (config.cross.weight > 0 and config.cross.labels == "averaged")
         self.averaged = copy.deepcopy(matcher).requires_grad_(False) if taught else None
         self.averaged_head = copy.deepcopy(self.head).requires_grad_(False) if self.head is not None else None
-        learnt = teacher if config.distillation > 0 else None
-        self.translate = None if learnt is None else _translation(channels[0], learnt.channels)
+        self.translate: nn.Module | None = None
+        self.typical: Tensor | None  # the teacher's average over all cells seen
+        self.register_buffer("typical", None)
+        if teacher is not None and config.centred:
+            self.typical = torch.zeros(teacher.channels)
+        if teacher is not None and config.distillation > 0:
+            self.translate = _translation(channels[0], teacher.channels)
 
     def train(self, mode: bool = True) -> MatchingObjectives:
         super().train(mode)
@@ -113,9 +126,14 @@ class MatchingObjectives(nn.Module):
             # Weight 0 at first: computed all the same, so that the log and the draws do not change.
             parts.append(("cross", c.cross.weight if progress >= c.cross.begin else 0.0, loss))
             figures["believed"] = share
-        if self.translate is not None:
+        if c.distillation > 0 or c.relation > 0:
             pictures, maps = (torch.cat(parts) for parts in zip(*seen, strict=True))
-            parts.append(("distillation", c.distillation, self._distil(pictures, maps)))
+            wanted = self._taught(pictures, maps)
+            if self.translate is not None:
+                loss = (1 - F.cosine_similarity(self.translate(maps).float(), wanted, dim=1)).mean()
+                parts.append(("distillation", c.distillation, loss))
+            if c.relation > 0:
+                parts.append(("relation", c.relation, relation_loss(maps, wanted, None)))
         total = torch.stack([weight * loss for _, weight, loss in parts]).sum()
         figures |= {name: float(loss.detach()) for name, _, loss in parts}
         rights = [value for name, value in figures.items() if name.startswith("right_")]
@@ -236,13 +254,19 @@ class MatchingObjectives(nn.Module):
         sure = (back - here).norm(dim=-1) <= tolerance * self.size
         return there, here.expand_as(there), sure
 
-    def _distil(self, pictures: Tensor, maps: Tensor) -> Tensor:
-        """1 - cosine between the teacher's maps of pictures and the backbone's, translated; mean over cells."""
+    @torch.no_grad()
+    def _taught(self, pictures: Tensor, maps: Tensor) -> Tensor:
+        """The teacher's maps of pictures on the cells of the backbone's, less their running average if asked."""
         assert self.teacher is not None
-        assert self.translate is not None
         lattice: Lattice = self.matcher.hypercolumn.lattices[0]
         wanted = self.teacher(pictures.permute(0, 2, 3, 1), lattice, (maps.shape[-2], maps.shape[-1]))
-        return (1 - F.cosine_similarity(self.translate(maps).float(), wanted, dim=1)).mean()
+        if self.typical is None:
+            return wanted
+        here = wanted.mean(dim=(0, 2, 3))
+        if self.training:
+            begun = bool(self.typical.any())
+            self.typical.copy_(self.typical.lerp(here, _AVERAGED) if begun else here)
+        return wanted - self.typical[:, None, None]
 
 
 class TeacherMatcher:

@@ -62,6 +62,7 @@ class MatchingTask(Task[MatchBatch]):
             name
             for name, asks in (
                 ("distillation", config.loss.distillation > 0),
+                ("relation", config.loss.relation > 0),
                 ("cross.labels", cross.weight > 0 and cross.labels == "teacher"),
             )
             if asks
