@@ -83,6 +83,16 @@ def test_without_retries_one_death_is_enough(tmp_path: Path) -> None:
     assert one.reason == DIED
 
 
+def test_a_row_that_hangs_is_given_up_and_the_next_gets_a_new_process(tmp_path: Path) -> None:
+    marker = tmp_path / "pid"
+    rows: list[Row] = [{"do": "sleep", "n": 0, "marker": str(marker)}, {"do": "work", "n": 1}]
+    found = outcomes(rows, EngineSettings(workers=1, patience=3.0))
+    assert [one.reason for one in found] == ["took longer than 3 s (engine.patience)", None]
+    hung = int(marker.read_text())
+    assert found[1].results[0]["pid"] != hung
+    assert wait_until(lambda: not alive(hung))
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_would_meet_every_row_ends_the_run(workers: int) -> None:
     settings = EngineSettings(workers=workers)

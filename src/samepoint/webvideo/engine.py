@@ -15,8 +15,9 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
@@ -29,7 +30,8 @@ from .rows import Row
 
 DIED = "the worker process died (killed, crashed or out of memory)"
 _NO_START = "worker processes do not start; a script must call this below: if __name__ == '__main__'"
-_PATIENCE = 10.0  # seconds for a source of rows that hangs
+_SOURCE_PATIENCE = 10.0  # seconds that the end waits for a source of rows that hangs
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -43,6 +45,7 @@ class EngineSettings(BaseModel):
     threads: int | None = Field(None, ge=1)  # of each worker; as many as there are cores for it without
     device: str | None = None  # of models: cpu, cuda, cuda:1 ...; the CPU without
     retries: int = Field(1, ge=0)  # of a row whose worker died
+    patience: float | None = Field(14_400.0, gt=0)  # seconds a row may take, e.g. in a decoder that hangs; None: any
     address: str | None = None  # of a Ray cluster; Ray on this machine without
     batch: int = Field(8, ge=1)  # rows handed over together, Ray only
     gpus: float = Field(0, ge=0)  # of each model-holding worker, Ray only
@@ -161,7 +164,7 @@ def _run_local(work: Work, rows: Iterable[Row], settings: EngineSettings) -> Ite
     count = settings.processes()
     resource_tracker.ensure_running()  # started with the first worker otherwise, it lets signals through to it again
     threads = settings.threads or max(1, (os.cpu_count() or 1) // count)
-    workers = [Worker(work, threads, settings.retries) for _ in range(count)]
+    workers = [Worker(work, threads, settings.retries, settings.patience) for _ in range(count)]
     hands = [threading.Thread(target=shared.serve, args=(worker,), daemon=True) for worker in workers]
     with ExitStack() as stack:
         for hand in hands:
@@ -185,7 +188,7 @@ def _run_local(work: Work, rows: Iterable[Row], settings: EngineSettings) -> Ite
 
 def _join(hand: threading.Thread) -> None:
     if hand.ident is not None:  # started
-        hand.join(_PATIENCE)
+        hand.join(_SOURCE_PATIENCE)
 
 
 @dataclass
@@ -223,8 +226,9 @@ class Worker:
     The process ends with the pipe of which it holds the other end: when this one closes it, or dies.
     """
 
-    def __init__(self, work: Work, threads: int, retries: int) -> None:
-        self._work, self._threads, self._retries = work, threads, retries
+    def __init__(self, work: Work, threads: int, retries: int, patience: float | None) -> None:
+        self._work, self._threads, self._retries, self._patience = work, threads, retries, patience
+        self._pid = 0
         self._pool: ProcessPoolExecutor | None = None
         self._leash: Connection | None = None
         self._lock = threading.Lock()
@@ -234,12 +238,17 @@ class Worker:
         for _ in range(self._retries + 1):
             try:
                 pool = self._start()
-                if not self._started:
-                    pool.submit(_ready).result()
+                if not self._pid:
+                    self._pid = pool.submit(os.getpid).result()
                     self._started = True
-                return pool.submit(_work_on, row).result()
+                return pool.submit(_work_on, row).result(self._patience)
             except BrokenProcessPool:
                 self._release()
+            except FutureTimeout:
+                with suppress(ProcessLookupError):
+                    os.kill(self._pid, _KILL)  # it may hang where its own thread that watches us cannot run
+                self._release()
+                return Outcome(row, [], f"took longer than {self._patience:g} s (engine.patience)")
             if not self._started:
                 return Fatal(_NO_START)
         return Outcome(row, [], DIED)
@@ -262,7 +271,7 @@ class Worker:
 
     def _release(self) -> None:
         with self._lock:
-            pool, leash, self._pool, self._leash = self._pool, self._leash, None, None
+            pool, leash, self._pool, self._leash, self._pid = self._pool, self._leash, None, None, 0
         if leash is not None:
             leash.close()
         if pool is not None:
@@ -283,10 +292,6 @@ def _become_worker(work: Work, threads: int, leash: Connection) -> None:
     threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
     limit_threads(threads)
     _work = work
-
-
-def _ready() -> None:
-    """For a process that cannot even import what it needs, which is no row's fault."""
 
 
 def _work_on(row: Row) -> Outcome | Fatal:

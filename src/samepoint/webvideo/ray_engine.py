@@ -68,7 +68,7 @@ def _pass(
     with _quiet():
         data = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
             Actor,
-            fn_constructor_args=(work, settings.threads or 1, settings.retries),
+            fn_constructor_args=(work, settings.threads or 1, settings.retries, settings.patience),
             batch_size=settings.batch,
             batch_format="numpy",
             compute=ray.data.ActorPoolStrategy(size=min(workers, blocks)),
@@ -91,10 +91,10 @@ def _pass(
 class Actor:
     """Answers batches of rows, as JSON texts; for Ray, which makes one for each worker."""
 
-    def __init__(self, work: Work, threads: int, retries: int) -> None:
+    def __init__(self, work: Work, threads: int, retries: int, patience: float | None) -> None:
         # A new process imports the file that its parent runs, here a program of Ray's that it has no use for.
         vars(sys.modules["__main__"]).pop("__file__", None)
-        self._worker = Worker(work, threads, retries)
+        self._worker = Worker(work, threads, retries, patience)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         answers = [self._answer(json.loads(text)) for text in batch["row"].tolist()]
