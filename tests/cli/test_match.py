@@ -165,7 +165,11 @@ def test_names_of_masks() -> None:
 def test_the_options_reach_the_model(folder: Path, inputs: Path, stub: Scaled) -> None:
     arguments = ["match", f"{inputs}/a.png", f"{inputs}/b.png", "--point", "1,1", "-o", "m.csv"]
     assert main([*arguments, "--mutual", "0.2", "--device", "cpu", "--model", "samepoint-base"]) == 0
-    assert stub.options == {"model": "samepoint-base", "mutual": 0.2, "device": "cpu"}
+    assert stub.options == {"model": "samepoint-base", "mutual": 0.2, "device": "cpu", "backbone": None}
+    assert main([*arguments, "--backbone", "dino.safetensors"]) == 0
+    assert stub.options["backbone"] == "dino.safetensors"
+    stub.encoded.clear()
+    assert main(arguments) == 0
     assert len(stub.encoded) == 2
     assert main([*arguments, "--flip-test"]) == 0
     assert len(stub.encoded) == 5  # the target in the mirror, too

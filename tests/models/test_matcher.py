@@ -19,6 +19,7 @@ from samepoint.models.aggregation import AggregationConfig
 from samepoint.models.consensus import mutual
 from samepoint.models.convert.cats import rename
 from samepoint.models.discriminator import LevelDiscriminator
+from samepoint.models.features import load_network
 from samepoint.models.hypercolumn import PyramidBackbone, VitBackbone
 from samepoint.models.matcher import Columns, Matcher, MatcherConfig
 from samepoint.models.network import NetworkConfig
@@ -352,6 +353,12 @@ def test_a_backbone_of_another_file_is_not_saved_nor_trained(tmp_path: Path) -> 
     loaded.use_backbone(teacher)
     args = texture(40, 60), texture(60, 50, 1), [[10.0, 10.0], [50, 30]]
     np.testing.assert_array_equal(matcher.match(*args)[0], loaded.match(*args)[0])
+    save_weights(teacher.eval(), tmp_path / "teacher.safetensors", {"precision": "float32"})
+    both = load_network(tmp_path / "m.safetensors", backbone=tmp_path / "teacher.safetensors").network
+    assert isinstance(both, Matcher)
+    np.testing.assert_array_equal(matcher.match(*args)[0], both.match(*args)[0])
+    with pytest.raises(InputError, match=r"teacher\.safetensors has its own"):
+        load_network(tmp_path / "teacher.safetensors", backbone=tmp_path / "teacher.safetensors")
     assert not loaded.train().hypercolumn.network.training
     np.testing.assert_array_equal(copy.deepcopy(matcher).match(*args)[0], matcher.match(*args)[0])
     wrong = Matcher(MatcherConfig.tiny()).hypercolumn.network

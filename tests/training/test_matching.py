@@ -154,9 +154,29 @@ def test_a_distillation_without_teacher_is_refused(videos: Path, tmp_path: Path)
         MatchingTask(config(tmp_path, f"data.videos={videos}", "loss.distillation=1"))
 
 
+def test_of_centred_maps_the_running_average_is_taken_away(videos: Path, teacher: Path, tmp_path: Path) -> None:
+    task = MatchingTask(
+        config(tmp_path, f"data.videos={videos}", f"teacher.model={teacher}", "loss.relation=1", "loss.centred=true")
+    )
+    objectives = task.objectives
+    pictures = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    cells = torch.zeros(2, 1, 4, 4)
+    first = objectives.train()._taught(pictures, cells)
+    torch.testing.assert_close(first.mean(dim=(0, 2, 3)), torch.zeros(first.shape[1]), atol=1e-5, rtol=0)
+    whole = first + objectives.typical[:, None, None]
+    dark = torch.zeros_like(pictures)
+    plain = objectives._taught(dark, cells) + objectives.typical[:, None, None]
+    expected = 0.98 * whole.mean(dim=(0, 2, 3)) + 0.02 * plain.mean(dim=(0, 2, 3))
+    torch.testing.assert_close(objectives.typical, expected)
+    objectives.eval()._taught(pictures, cells)
+    torch.testing.assert_close(objectives.typical, expected)
+    assert "typical" in objectives.state_dict()  # an interrupted run goes on with it
+
+
 EVERYTHING = [
     *("loss.web=1", "loss.adversary=0.5", "data.target.cross=true", "loss.cross.weight=0.5", "loss.cross.begin=0"),
     *("loss.contrastive.weight=0.1", "loss.contrastive.width=8", "loss.distillation=1", "data.web=2", "data.cross=2"),
+    *("loss.centred=true", "loss.relation=0.1"),
 ]
 
 
@@ -177,7 +197,7 @@ def test_all_objectives_together(videos: Path, collection: Path, teacher: Path, 
     weights = train_matching(made)
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     logged = next(line for line in lines if line.get("step") == 1)
-    for name in ("warps", "web", "adversary", "cross", "contrastive", "distillation", "believed"):
+    for name in ("warps", "web", "adversary", "cross", "contrastive", "distillation", "relation", "believed"):
         assert np.isfinite(logged[name]), name
     matcher = load_model(weights)
     assert isinstance(matcher, Matcher)

@@ -27,6 +27,10 @@ def evaluate(
             help="A name from 'samepoint weights list', fgvc-untrained, or a weight file [samepoint-base].",
         ),
     ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option("--backbone", metavar="MODEL", help="Of a matcher whose file leaves its backbone out."),
+    ] = None,
     protocol: Annotated[
         list[str] | None,
         typer.Option(
@@ -69,11 +73,17 @@ def evaluate(
     from samepoint.evaluation.names import split_protocols
 
     settings, scoring = split_protocols(benchmark, protocol or [])
-    asked = Asked(root, Model(model or "samepoint-base", device), settings, scoring, query_mode, task)
+    asked = Asked(root, Model(model or "samepoint-base", device, backbone), settings, scoring, query_mode, task)
     first = by_environment().rank == 0
     result = None
     if predictions is not None:
-        unused = {"--model": model, "--device": device, "--overwrite": overwrite, f"--protocol {settings}": settings}
+        unused = {
+            "--model": model,
+            "--backbone": backbone,
+            "--device": device,
+            "--overwrite": overwrite,
+            f"--protocol {settings}": settings,
+        }
         for option, given in unused.items():
             if given:
                 raise InputError(f"{option} with --predictions: these are there already, nothing is predicted")

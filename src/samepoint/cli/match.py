@@ -84,6 +84,10 @@ def match(
             "--model", metavar="MODEL", help="A name from 'samepoint weights list' or a weight file [the shipped one]."
         ),
     ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option("--backbone", metavar="MODEL", help="Of a matcher whose file leaves its backbone out."),
+    ] = None,
     device: Annotated[
         str | None,
         typer.Option("--device", metavar="DEVICE", help="Where to compute: cpu, cuda, cuda:1 ... [the model's own]"),
@@ -111,7 +115,7 @@ def match(
     chosen = default_model() if model is None else model
     asked = None if masked else gather_points(first, places, points, grid, mask)
     check_model(chosen, device)
-    matcher = as_pair_model(chosen, mutual=mutual, device=device)
+    matcher = as_pair_model(chosen, mutual=mutual, device=device, backbone=backbone)
     with progress("matching") as advance:
         pictures = Pictures(given, advance)
         if asked is None:

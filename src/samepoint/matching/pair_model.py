@@ -63,9 +63,15 @@ def default_model() -> str:
 
 
 def as_pair_model(
-    model: Model | None = None, *, mutual: float | None = None, device: torch.device | str | None = None
+    model: Model | None = None,
+    *,
+    mutual: float | None = None,
+    device: torch.device | str | None = None,
+    backbone: str | Path | None = None,
 ) -> PairModel:
     """What matches pictures, from any kind of ``model`` that :func:`samepoint.match` takes.
+
+    ``backbone`` names that of a matcher whose file leaves it out.
 
     Raises:
         InputError: an unknown name or file, a network that gives no features, or ``mutual`` not above 0.
@@ -77,7 +83,7 @@ def as_pair_model(
     if isinstance(model, nn.Module):
         network = model
     else:
-        network = load_network(default_model() if model is None else model).network
+        network = load_network(default_model() if model is None else model, backbone=backbone).network
     if isinstance(network, Matcher):
         return LearntMatcher(network, mutual=mutual, device=device)
     if can_match(network):

@@ -104,7 +104,9 @@ class LoadedNetwork(Generic[_Kind]):
         return {"name": self.name, **origin, **chosen}
 
 
-def load_network(name_or_path: str | Path, outputs: Outputs = None) -> LoadedNetwork[Network | TransformersBackbone]:
+def load_network(
+    name_or_path: str | Path, outputs: Outputs = None, backbone: str | Path | None = None
+) -> LoadedNetwork[Network | TransformersBackbone]:
     """The network behind a name or a weight file, a matcher included; see the head of this module.
 
     Args:
@@ -113,17 +115,24 @@ def load_network(name_or_path: str | Path, outputs: Outputs = None) -> LoadedNet
         outputs: the blocks (from 0) of a transformer or the stages (from 1) of a ResNet whose maps are wanted. By
             default the last block but one, stage 3, or what was chosen in conversion. Our own networks return all
             their levels.
+        backbone: of a matcher whose file leaves it out: a model as ``name_or_path``.
 
     Raises:
         InputError: neither a known name nor a file, a file that is damaged, whose keys are not known (they are named)
-            or do not fit, or outputs that the network does not have.
+            or do not fit, outputs that the network does not have, or a backbone that it does not want.
     """
+    if backbone is not None:
+        loaded = load_network(name_or_path, outputs)
+        if not isinstance(loaded.network, Matcher) or not loaded.network.config.external:
+            raise InputError(f"backbone: {loaded.name} has its own; only a matcher that leaves it out takes one")
+        loaded.network.use_backbone(load_features(backbone).network)
+        return loaded
     name = str(name_or_path)
     if name == UNTRAINED:
         return LoadedNetwork(_untrained(SEED, outputs), name, None, SEED, tuple(outputs or (3,)))
     if name.startswith(PREFIX):
-        backbone, digest = load_backbone(name, outputs)
-        return LoadedNetwork(backbone, name, digest, None, backbone.outputs)
+        adapted, digest = load_backbone(name, outputs)
+        return LoadedNetwork(adapted, name, digest, None, adapted.outputs)
     if name not in TABLE and not Path(name).is_file() and "/" not in name:  # which may be a repository
         known = (*TABLE, UNTRAINED)
         nearest = difflib.get_close_matches(name, known, 1, 0.3)

@@ -118,8 +118,9 @@ class MatchingTask(Task[MatchBatch]):
                 raise InputError(f"validation.benchmark: {settings.benchmark} needs its folder, validation.root")
             with tempfile.TemporaryDirectory() as folder:
                 weights = save_weights(self.matcher, Path(folder) / "model.safetensors", metadata_of(self.config))
+                outside = self.config.backbone if self.matcher.config.external else None
                 figures |= benchmark_scores(
-                    settings.benchmark, Path(settings.root), weights, settings.limit, split="val"
+                    settings.benchmark, Path(settings.root), weights, settings.limit, split="val", backbone=outside
                 )
         return figures
 

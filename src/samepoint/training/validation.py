@@ -91,15 +91,17 @@ class Validation:
 
 
 def benchmark_scores(
-    name: str, root: Path, weights: Path, limit: int | None, split: str | None = None
+    name: str, root: Path, weights: Path, limit: int | None, split: str | None = None, backbone: str | None = None
 ) -> dict[str, float]:
     """A benchmark's figures under its own protocol, of its first items, in another split where pairs have one.
+
+    ``backbone`` is that of a matcher whose file leaves it out.
 
     Raises:
         InputError: an unknown benchmark, or nothing of it in the folder.
     """
     found: dict[str, float] = {}
-    for benchmark in make(name, Asked(root, Model(str(weights)), split=split)).values():
+    for benchmark in make(name, Asked(root, Model(str(weights), backbone=backbone), split=split)).values():
         scorer = benchmark.scorer()
         for item in benchmark.items(benchmark.names()[:limit]):
             scorer.update(item, Prediction(root / item.name, dict(benchmark.predict(item))))

@@ -39,6 +39,8 @@ class Model:
 
     source: str
     device: str | None = None
+    backbone: str | None = None
+    """Of a matcher whose file leaves it out."""
 
     @cached_property
     def identity(self) -> Identity:
@@ -56,13 +58,17 @@ class Model:
         known = self.source in TABLE
         architecture = read_metadata(path).get("architecture") if known or has_our_metadata(path) else None
         ours = architecture == "PointNetwork"
-        return Identity(self.source if known else path.name, sha256(path), ours, architecture)
+        name, digest = self.source if known else path.name, sha256(path)
+        if self.backbone is not None:
+            other = Model(self.backbone).identity
+            name, digest = f"{name} around {other.name}", f"{digest}, {other.sha256}"
+        return Identity(name, digest, ours, architecture)
 
     @cached_property
     def network(self) -> nn.Module:
         from samepoint.models.features import load_network
 
-        return load_network(self.source).network
+        return load_network(self.source, backbone=self.backbone).network
 
 
 @dataclass(frozen=True)
