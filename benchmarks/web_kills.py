@@ -3,9 +3,9 @@
     python benchmarks/web_kills.py --source ../shared/data/jhmdb/train        12 clips, 5 kills
     python benchmarks/web_kills.py --quick                                    tiny rendered clips
 
-Both are ``samepoint web run`` from a folder to labels. One is ended by SIGKILL after random shares
-of the time that the undisturbed one took, and begun again each time. Compared are all tables of the catalogue, but for
-columns that tell times, and the label files byte by byte.
+Both are ``samepoint web run`` from a folder to labels. One is ended by SIGKILL after random shares of the time that the
+undisturbed one took, and begun again each time. Compared are all tables of the catalogue, but for columns that tell
+times, and the label files byte by byte.
 """
 
 from __future__ import annotations
