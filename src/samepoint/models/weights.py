@@ -84,6 +84,19 @@ TABLE: dict[str, WeightsEntry] = {
                 "hindsight": (-5.76528, 3.19126, 9.38007, -1.61777, -1.61777, -6.298, -6.298, -9.38007),
             },
         ),
+        WeightsEntry(
+            name="samepoint-match",
+            file="samepoint-match.safetensors",
+            architecture="Matcher",
+            source="samepoint train matching configs/cpu-match.yaml",
+            licence="Apache-2.0",
+            colour="rgb, ImageNet mean and deviation",
+            sha256="6bf3d4e104bcb0be2553e7c398ed0e8b324ae22237be830aafac8c6177704671",
+            numbers={
+                "level": (-0.0162958, 0.693603, 7.2881, -0.470642, -0.378993, -0.290491, 0.0723003, -1.69431),
+                "refined": (0.00141835, 0.0107427, 0.2, 0.2, 0.198961, 0.158847, 0.2, 0.2),
+            },
+        ),
     )
 }
 
