@@ -68,7 +68,7 @@ def answers_of(worker: Callable[[Row], object], monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr(ray_engine, "Worker", lambda *_: worker)
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))  # of an actor's process, not ours
-    actor = ray_engine.Actor(Work(works.squares), 1, 1)
+    actor = ray_engine.Actor(Work(works.squares), 1, 1, None)
     found: list[str] = actor({"number": np.arange(len(rows)), "row": np.array(rows, dtype=object)})["outcome"]
     return found
 
