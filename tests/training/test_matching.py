@@ -173,6 +173,11 @@ def test_of_centred_maps_the_running_average_is_taken_away(videos: Path, teacher
     assert "typical" in objectives.state_dict()  # an interrupted run goes on with it
 
 
+def test_centred_maps_of_nobody_are_refused(videos: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"loss\.centred: is about a teacher's maps"):
+        MatchingTask(config(tmp_path, f"data.videos={videos}", "loss.centred=true"))
+
+
 EVERYTHING = [
     *("loss.web=1", "loss.adversary=0.5", "data.target.cross=true", "loss.cross.weight=0.5", "loss.cross.begin=0"),
     *("loss.contrastive.weight=0.1", "loss.contrastive.width=8", "loss.distillation=1", "data.web=2", "data.cross=2"),

@@ -70,6 +70,8 @@ class MatchingTask(Task[MatchBatch]):
         teacher = load_teacher(config.teacher) if asking else None
         if asking and teacher is None:
             raise InputError(f"loss.{asking[0]}: learns from a teacher; set teacher.model")
+        if config.loss.centred and not (config.loss.distillation or config.loss.relation):
+            raise InputError("loss.centred: is about a teacher's maps; set loss.distillation or loss.relation")
         self.size = config.data.size or config.model.side
         self.objectives = MatchingObjectives(self.matcher, config.loss, self.size, teacher)
         self.networks = self.objectives

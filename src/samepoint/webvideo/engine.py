@@ -238,15 +238,16 @@ class Worker:
         for _ in range(self._retries + 1):
             try:
                 pool = self._start()
-                if not self._pid:
-                    self._pid = pool.submit(os.getpid).result()
+                pid = self._pid
+                if not pid:
+                    pid = self._pid = pool.submit(os.getpid).result()
                     self._started = True
                 return pool.submit(_work_on, row).result(self._patience)
             except BrokenProcessPool:
                 self._release()
             except FutureTimeout:
                 with suppress(ProcessLookupError):
-                    os.kill(self._pid, _KILL)  # it may hang where its own thread that watches us cannot run
+                    os.kill(pid, _KILL)  # it may hang where its own thread that watches us cannot run
                 self._release()
                 return Outcome(row, [], f"took longer than {self._patience:g} s (engine.patience)")
             if not self._started:
