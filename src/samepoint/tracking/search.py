@@ -51,7 +51,7 @@ def _scores(looks: Tensor, level: Tensor, batch: Tensor | None) -> Tensor:
         found = wanted.new_empty((len(wanted), level.shape[1] * level.shape[2]))
         for index in batch.unique().tolist():
             own = batch == index
-            found[own] = wanted[own] @ level[index].flatten(0, 1).T
+            found[own] = (wanted[own] @ level[index].flatten(0, 1).T).to(found.dtype)  # autocast makes it bf16
     return found.float().unflatten(1, (1, *level.shape[1:3]))
 
 

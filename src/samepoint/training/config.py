@@ -272,6 +272,12 @@ class OptimiserConfig(_Strict):
         return self.rate * self.gamma**passed
 
 
+class FeaturesOptimiserConfig(OptimiserConfig):
+    """``rate`` is the refiner's; our network's encoder has its own in a share of it."""
+
+    encoder: float = Field(1.0, ge=0)  # share of the rate; 0 leaves it as it is, its running statistics too
+
+
 class CalibrationConfig(_Strict):
     """Rendered clips on which confidence is made a probability once training has ended; no clips leave it as it is."""
 
@@ -305,7 +311,7 @@ class FeaturesConfig(_Strict):
     resnet: ResNetConfig | None = None  # as student, instead of our own network
     teacher: TeacherConfig = TeacherConfig()
     loss: LossConfig = LossConfig()
-    optimiser: OptimiserConfig = OptimiserConfig()
+    optimiser: FeaturesOptimiserConfig = FeaturesOptimiserConfig()
     calibration: CalibrationConfig = CalibrationConfig()
     validation: ValidationConfig = ValidationConfig()
     device: Literal["auto", "cpu"] = "auto"  # auto: a GPU if there is one

@@ -54,12 +54,15 @@ class Batch(NamedTuple):
 class Objectives(nn.Module):
     """The student and what is trained beside it: an adversary, the head of the random walk.
 
-    The teacher is no part of it, so that no checkpoint holds it.
+    The teacher is no part of it, so that no checkpoint holds it. A ``frozen`` encoder learns nothing, nor does it
+    take note of what it sees.
     """
 
-    def __init__(self, student: Student, config: LossConfig, teacher: Teacher | None = None) -> None:
+    def __init__(
+        self, student: Student, config: LossConfig, teacher: Teacher | None = None, frozen: bool = False
+    ) -> None:
         super().__init__()
-        self.student, self.config = student, config
+        self.student, self.config, self._frozen = student, config, frozen
         self._teacher = [teacher]  # in a list: not a sub-module
         self.discriminator: CorrelationDiscriminator | None = None
         self.head: nn.Linear | None = None
@@ -76,9 +79,18 @@ class Objectives(nn.Module):
             if objective.weight > 0:
                 _level(student, objective.stride, part)
 
+        if frozen and isinstance(student, PointNetwork):
+            student.encoder.requires_grad_(False)
+
     @property
     def teacher(self) -> Teacher | None:
         return self._teacher[0]
+
+    def train(self, mode: bool = True) -> Objectives:
+        super().train(mode)
+        if self._frozen and isinstance(self.student, PointNetwork):
+            self.student.encoder.eval()  # batch normalisation goes by what it has learnt
+        return self
 
     def forward(self, batch: Batch, progress: float = 0.0) -> tuple[Tensor, Figures]:
         """Weighted sum of the objectives on one batch, and figures for the log, each loss unweighted.

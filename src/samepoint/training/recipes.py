@@ -41,8 +41,12 @@ class FeaturesTask(Task[Batch]):
     def __init__(self, config: FeaturesConfig) -> None:
         self.config = config
         self.student = student_of(config)
+        if config.optimiser.encoder != 1 and not isinstance(self.student, PointNetwork):
+            raise InputError("optimiser.encoder: a ResNet is all encoder; set optimiser.rate")
+        if config.optimiser.encoder == 0 and config.loss.refinement == 0:
+            raise InputError("optimiser.encoder: 0 leaves only the refiner to learn; set loss.refinement above 0")
         self.teacher = load_teacher(config.teacher) if _uses_teacher(config) else None
-        self.objectives = Objectives(self.student, config.loss, self.teacher)
+        self.objectives = Objectives(self.student, config.loss, self.teacher, frozen=config.optimiser.encoder == 0)
         self.networks = self.objectives.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.exported = self.student
         self.dataset = Batches(config)
@@ -60,10 +64,15 @@ class FeaturesTask(Task[Batch]):
         left_out = ["student.visibility.", "student.hindsight."] + (
             [] if self.config.loss.refinement > 0 else ["student.refiner."]
         )
-        trained = [value for name, value in self.objectives.named_parameters() if not name.startswith(tuple(left_out))]
         settings = self.config.optimiser
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, value in self.objectives.named_parameters():
+            if value.requires_grad and not name.startswith(tuple(left_out)):
+                share = settings.encoder if name.startswith("student.encoder.") else 1.0
+                groups.setdefault(share, []).append(value)
         kind = torch.optim.AdamW if settings.kind == "adamw" else torch.optim.Adam
-        return kind(trained, lr=settings.rate, weight_decay=settings.weight_decay)
+        made = [{"params": values, "scale": share} for share, values in groups.items()]
+        return kind(made, lr=settings.rate, weight_decay=settings.weight_decay)
 
     def rate(self, step: int) -> float:
         return self.config.optimiser.rate_at(step, self.config.steps)
