@@ -13,18 +13,20 @@ import torch
 
 from samepoint.cli.main import main
 from samepoint.datasets.synthetic import ClipSettings, ProceduralTextures, SyntheticClips
+from samepoint.errors import InputError
 from samepoint.io.images import write_image
 from samepoint.models.network import PointNetwork
 from samepoint.models.resnet import ResNet
 from samepoint.models.weights import load_model, read_metadata, sha256
 from samepoint.training.config import load_config
 from samepoint.training.features import train
-from samepoint.training.recipes import Batches, student_of
+from samepoint.training.recipes import Batches, FeaturesTask, student_of
 from tests.datasets import test_flyingthings
 from tests.evaluation import benchmark_trees
 from tests.evaluation.commands import run
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+TINY = CONFIGS / "tiny.yaml"
 QUICK = ["steps=2", "data.workers=0", "precision=fp32", "trackers=[]", "log_every=1"]
 
 
@@ -134,7 +136,41 @@ def test_real_clips_alone_teach_our_network(objective: str, videos: Path, tmp_pa
     off = [f"loss.{name}.weight=0" for name in ("reconstruction", "soft_targets", "adversary", "random_walk", "cycle")]
     off += ["loss.matching=[0, 0, 0]", "loss.refinement=0", "data.real.rendered=false", f"data.real.videos={videos}"]
     off += ["data.size=[32, 32]", f"data.real.cache={tmp_path / 'cache'}", f"loss.{objective}.weight=1"]
-    config = load_config(CONFIGS / "tiny.yaml", [f"output={tmp_path / 'run'}", *QUICK, *off])
+    config = load_config(TINY, [f"output={tmp_path / 'run'}", *QUICK, *off])
     path = train(config)
     assert read_metadata(path)["data"] == "videos without labels"
     assert isinstance(load_model(path), PointNetwork)
+
+
+@pytest.fixture
+def tiny_weights(tmp_path: Path) -> Path:
+    return train(load_config(TINY, [f"output={tmp_path / 'first'}", *QUICK]))
+
+
+def test_an_encoder_left_as_it_is_stays_so_to_the_last_bit(tiny_weights: Path, tmp_path: Path) -> None:
+    given = [f"output={tmp_path / 'second'}", f"init={tiny_weights}", "optimiser.encoder=0", "loss.refinement=1", *QUICK]
+    before, after = (load_model(path).state_dict() for path in (tiny_weights, train(load_config(TINY, given))))
+    changed = {key.split(".")[0] for key, value in after.items() if not torch.equal(value, before[key])}
+    assert "encoder" not in changed
+    assert "refiner" in changed
+
+
+def test_the_encoder_has_a_share_of_the_rate(tmp_path: Path) -> None:
+    config = load_config(TINY, [f"output={tmp_path / 'run'}", "optimiser.encoder=0.25"])
+    task = FeaturesTask(config)
+    shares = {group["scale"]: {id(one) for one in group["params"]} for group in task.optimiser().param_groups}
+    assert isinstance(task.student, PointNetwork)
+    assert shares[0.25] == {id(one) for one in task.student.encoder.parameters()}
+    assert {id(one) for one in task.student.refiner.parameters()} <= shares[1.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["optimiser.encoder=0", "loss.refinement=0"], "only the refiner"),
+        (["optimiser.encoder=0.1", "resnet.depth=18", "model={}", "loss.refinement=0"], "all encoder"),
+    ],
+)
+def test_an_encoder_that_cannot_be_left_is_told(changes: list[str], told: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=told):
+        FeaturesTask(load_config(TINY, [f"output={tmp_path / 'run'}", *changes]))

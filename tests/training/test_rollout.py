@@ -110,6 +110,16 @@ def test_looking_again_teaches_and_can_be_left_out(network: PointNetwork, batch:
     )
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_it_follows_in_bf16(network: PointNetwork, batch: TrainingBatch, frozen: bool) -> None:
+    network.encoder.requires_grad_(not frozen)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss, _ = follow(network, maps_of(network, batch), batch, LossConfig(recovery=0.5, sought=1.0))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert (network.encoder.conv1.weight.grad is None) == frozen
+
+
 def test_clips_whose_layers_cross_hide_more() -> None:
     hidden = []
     for share in (0.0, 1.0):
