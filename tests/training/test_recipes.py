@@ -148,7 +148,13 @@ def tiny_weights(tmp_path: Path) -> Path:
 
 
 def test_an_encoder_left_as_it_is_stays_so_to_the_last_bit(tiny_weights: Path, tmp_path: Path) -> None:
-    given = [f"output={tmp_path / 'second'}", f"init={tiny_weights}", "optimiser.encoder=0", "loss.refinement=1", *QUICK]
+    given = [
+        f"output={tmp_path / 'second'}",
+        f"init={tiny_weights}",
+        "optimiser.encoder=0",
+        "loss.refinement=1",
+        *QUICK,
+    ]
     before, after = (load_model(path).state_dict() for path in (tiny_weights, train(load_config(TINY, given))))
     changed = {key.split(".")[0] for key, value in after.items() if not torch.equal(value, before[key])}
     assert "encoder" not in changed
