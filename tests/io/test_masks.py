@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -115,6 +116,19 @@ class TestPictures:
     def test_pictures_that_are_no_masks(self, tmp_path: Path, values: np.ndarray, message: str) -> None:
         with pytest.raises(InputError, match=rf"a.png: .*{message}"):
             read_mask(saved(tmp_path / "a.png", values))
+
+    def test_an_enlarged_mask_has_soft_edges(self, tmp_path: Path) -> None:
+        """Few grey levels, but nowhere more than a rim: else they would be objects, and the body void."""
+        small = np.zeros((30, 40), np.uint8)
+        small[8:22, 10:30] = 255
+        soft = cv2.resize(small, (80, 60), interpolation=cv2.INTER_LINEAR)
+        with pytest.raises(InputError, match=r"a.png: 5 grey levels .* look like soft edges"):
+            read_mask(saved(tmp_path / "a.png", soft))
+
+    def test_labels_beside_a_large_void_are_labels(self, tmp_path: Path) -> None:
+        values = np.full((30, 40), 255, np.uint8)
+        values[5:12, 5:12] = 3
+        assert (read_mask(saved(tmp_path / "a.png", values)) == np.where(values == 3, 3, 0)).all()
 
     def test_other_mistakes(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"a.jpg: unknown kind of mask '.jpg'; expected one of .png"):

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -20,6 +21,7 @@ from samepoint.structures.masks import VOID, Masks, davis_palette
 PICTURES = (".png", ".bmp", ".tif", ".tiff")  # without loss: JPEG invents labels
 SUFFIXES = (*PICTURES, ".json")
 MATTE = 32  # so many grey levels beside 0 and 255 are a soft edge, not labels and void
+RIM = 5  # pixels; fewer levels are one too where they are nowhere as wide as this, and most is white
 
 
 def read_mask(path: str | Path, size: Size | None = None) -> np.ndarray:
@@ -122,10 +124,11 @@ def _read_picture(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         if (values != values[..., :1]).any():
             return _from_colours(values, path), None
         values = values[..., 0]
-    return _from_values(values, path), palette
+    return _from_values(values, path, soft=palette is None), palette
 
 
-def _from_values(values: np.ndarray, path: Path) -> np.ndarray:
+def _from_values(values: np.ndarray, path: Path, soft: bool) -> np.ndarray:
+    """Labels of grey values; with ``soft``, they may be the edges of a matte."""
     present = np.unique(values)
     if present[-1] == 65535 and (present[:-1] == 0).all():
         present, values = present // 257, values // 257
@@ -138,12 +141,19 @@ def _from_values(values: np.ndarray, path: Path) -> np.ndarray:
         return labels
     if not others:
         return (labels == VOID).astype(np.uint8)
-    if others > MATTE:
+    if others > MATTE or (soft and _is_rim((labels > 0) & (labels < VOID), labels == VOID)):
         raise InputError(
             f"{path}: {others} grey levels beside black and white look like soft edges; "
             "expected black and white, or the labels themselves"
         )
     return np.where(labels == VOID, 0, labels).astype(np.uint8)
+
+
+def _is_rim(grey: np.ndarray, white: np.ndarray) -> bool:
+    """Whether grey pixels, bool (H, W), are what enlarging a mask makes of its edges."""
+    if grey.sum() >= white.sum():
+        return False
+    return not cv2.erode(grey.astype(np.uint8), np.ones((RIM, RIM), np.uint8)).any()
 
 
 def _from_colours(colours: np.ndarray, path: Path) -> np.ndarray:
