@@ -119,3 +119,10 @@ def test_fit_size_keeps_the_aspect() -> None:
     assert fit_size((240, 320), 480) == (480, 640)
     assert fit_size((1080, 607), 256) == (455, 256)
     assert fit_size((37, 53), None) == (37, 53)
+    assert fit_size((16, 256), 480) == (480, 7680)
+
+
+def test_fit_size_bounds_a_strip() -> None:
+    height, width = fit_size((16, 2000), 480)
+    assert height * width == pytest.approx(16 * 480**2, rel=0.01)
+    assert width / height == pytest.approx(125, rel=0.01)

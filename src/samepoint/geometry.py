@@ -161,13 +161,19 @@ def read_peak_published(maps: Tensor, count: int = 5) -> Tensor:
     return torch.where(total > 0, xy, -torch.ones_like(xy))
 
 
+LONGEST = 16
+
+
 def fit_size(size: tuple[int, int], short_side: int | None) -> tuple[int, int]:
     """The (H, W) at which a frame of ``size`` is worked on: short side scaled to ``short_side``, aspect kept.
+
+    A strip more than ``LONGEST`` times as long as wide is worked on at the area of one that is, else it would grow
+    beyond every memory.
 
     >>> fit_size((480, 854), 240)
     (240, 427)
     """
     if short_side is None:
         return size
-    scale = short_side / min(size)
+    scale = short_side / min(size) * min(1.0, math.sqrt(LONGEST * min(size) / max(size)))
     return max(1, math.floor(size[0] * scale + 0.5)), max(1, math.floor(size[1] * scale + 0.5))

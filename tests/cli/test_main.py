@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 import samepoint
 from samepoint.cli import main as module
@@ -104,6 +105,12 @@ def test_help_is_quick_because_nothing_heavy_is_loaded() -> None:
         (OSError(5, "Input/output error", "x.csv"), 1, "samepoint: error: x.csv: Input/output error"),
         (PermissionError(13, "Permission denied", "x.csv"), 2, "samepoint: error: x.csv: Permission denied"),
         (OSError("strange"), 1, "samepoint: error: strange"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            1,
+            "samepoint: error: out of memory",
+        ),
+        (torch.OutOfMemoryError("CUDA out of memory"), 1, "samepoint: error: out of memory"),
         (KeyboardInterrupt(), 130, "samepoint: interrupted"),
     ],
 )

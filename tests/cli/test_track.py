@@ -108,6 +108,8 @@ BAD = {
     "unknown model": (["{clip}", "--point", "1,1", "--model", "samepoint-bsae"], "samepoint-base"),
     "unknown quality": (["{clip}", "--point", "1,1", "--quality", "good"], "fast, balanced, best"),
     "unknown device": (["{clip}", "--point", "1,1", "--device", "toaster"], "toaster"),
+    "device that computes nothing": (["{clip}", "--point", "1,1", "--device", "meta"], "meta"),
+    "camera beyond every number": (["99999999999", "--point", "1,1"], "camera 99999999999 cannot be opened"),
     "unknown suffix": (["{clip}", "--point", "1,1", "-o", "out.xlsx"], ".csv"),
     "no suffix": (["{clip}", "--point", "1,1", "-o", "out"], ".csv"),
     "unknown video suffix": (["{clip}", "--point", "1,1", "--render", "out.gif"], ".mp4"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import sys
 import warnings
 import weakref
 from collections.abc import Callable
@@ -113,6 +114,41 @@ def test_frames_takes_any_range(tmp_path: Path) -> None:
         got = np.stack(list(video.frames(start, stop, step)))
         np.testing.assert_array_equal(got, expected[start:stop:step])
     assert list(video.frames(10, 10)) == []
+
+
+def test_a_part_is_read_without_counting_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _h264(tmp_path)
+    expected = np.stack(sequential(path))
+    decoded = 0
+    decode = videofile.FileReader._decode
+
+    def counted(*args: object) -> object:
+        nonlocal decoded
+        for frame in decode(*args):
+            decoded += 1
+            yield frame
+
+    monkeypatch.setattr(videofile.FileReader, "_decode", staticmethod(counted))
+    video = Video(path)
+    decoded = 0
+    np.testing.assert_array_equal(video[2], expected[2])
+    part = video[3:20][1:5]
+    np.testing.assert_array_equal(np.stack(list(part)), expected[4:8])
+    assert len(part) == 4
+    assert decoded < 25
+    np.testing.assert_array_equal(part[-1], expected[7])
+    with pytest.raises(IndexError, match="frame 4, but the video has 4 frames"):
+        part[4]
+    with pytest.raises(IndexError, match="frame 40, but the video has 40 frames"):
+        video[40]
+    assert (len(video[38:50]), len(video[50:60]), len(video[5:2])) == (2, 0, 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no colons in names there")
+def test_a_colon_in_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _h264(tmp_path).rename(tmp_path / "2026-01-15T12:30:00.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert Video("2026-01-15T12:30:00.mp4").size == (48, 64)
 
 
 def test_timestamps_of_a_variable_frame_rate(tmp_path: Path) -> None:

@@ -63,6 +63,16 @@ def test_frame_after_frame_is_the_same_as_all_at_once(lively: Hindsight) -> None
     np.testing.assert_allclose(confidence, expected, atol=1e-5)
 
 
+def test_what_lies_outside_the_picture_stays_unseen(lively: Hindsight) -> None:
+    review = Review(lively, 2)
+    confidence = np.array([[0.0, 0.4]] * 5, np.float32)
+    for time in range(5):
+        review.add(np.arange(2), torch.full((2, len(EVIDENCE)), float(time)), confidence[time])
+    review.finish()
+    assert (confidence[:, 0] == 0).all()
+    assert (confidence[:, 1] != np.float32(0.4)).all()
+
+
 def test_a_recorded_video_gains_by_it_and_a_stream_does_not_wait() -> None:
     torch.manual_seed(0)
     network = PointNetwork(TINY).eval()

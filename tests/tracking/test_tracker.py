@@ -264,6 +264,42 @@ def test_visible_is_a_confidence_of_a_half() -> None:
     np.testing.assert_allclose(state.confidence, [0, 0.4999, 0.5, 1], rtol=1e-6)
 
 
+def test_what_lies_outside_the_picture_is_not_seen() -> None:
+    tracker = drifting(Drift((-1.5, 0.0)))
+    tracker.add(Queries.at([(2, 5), (32, 24), (0, 5)]))
+    clip = frames(3)
+    assert tracker.step(clip[0]).visible.all()  # the border counts as inside
+    state = tracker.step(clip[1])
+    assert state.confidence.tolist() == [1, 1, 0]
+    assert state.visible.tolist() == [True, True, False]
+    assert tracker.step(clip[2]).confidence.tolist() == [0, 1, 0]
+    np.testing.assert_allclose(tracker.state().xy[:, 0], [-1, 29, -3])  # and is followed on
+
+
+def test_the_network_that_was_given_stays_as_it_is(tiny: PointNetwork) -> None:
+    tiny.train()
+    before = {key: value.clone() for key, value in tiny.state_dict().items()}
+    tracker = PointTracker(tiny, short_side=None)
+    tracker.add(Queries.at([(5, 5)]))
+    for frame in frames(2):
+        tracker.step(frame)
+    assert tiny.training
+    assert not tracker.network.training
+    assert all(torch.equal(value, before[key]) for key, value in tiny.state_dict().items())
+
+
+def test_evidence_is_of_the_points_that_are_left(tiny: PointNetwork) -> None:
+    tracker = PointTracker(tiny, short_side=None)
+    ids = tracker.add(Queries.at([(5, 5), (9, 9), (20, 12)]))
+    for frame in frames(2):
+        tracker.step(frame)
+    before = tracker.evidence
+    assert before is not None
+    tracker.remove(ids[:1])
+    assert tracker.evidence is not None
+    assert torch.equal(tracker.evidence, before[1:])
+
+
 def test_a_frame_of_another_size_is_refused_and_the_next_good_one_taken() -> None:
     tracker, clip = drifting(), frames()
     tracker.add(Queries.at([(5, 5)]))

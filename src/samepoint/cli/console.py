@@ -40,7 +40,7 @@ def check_model(model: str, device: str | None) -> None:
     import torch
 
     try:
-        torch.empty(1, device=device)
+        torch.ones(1, device=device).item()  # "meta" has tensors, but nothing is ever computed there
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"--device {device}: cannot be used here ({reason})") from None

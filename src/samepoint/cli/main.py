@@ -77,12 +77,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except OSError as error:
             return _end(f"error: {_reason(error)}", BAD_INPUT if isinstance(error, USERS_OWN) else FAILED)
         except Exception as error:
+            if _is_out_of_memory(error):
+                return _end("error: out of memory", FAILED)
             # Click's usage errors have no common home: typer carries its own copy of click from 0.26 on.
             if not hasattr(error, "format_message"):
                 raise
             return _end(f"error: {_usage(error.format_message(), arguments)}", BAD_INPUT)
     status = result if isinstance(result, int) else DONE
     return _end("interrupted", INTERRUPTED) if status == INTERRUPTED else status
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """As PyTorch says it: of its own type for a GPU's memory, by words only for the machine's."""
+    return type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator: can't allocate" in str(error)
 
 
 def _reason(error: OSError) -> str:

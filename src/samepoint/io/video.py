@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import numpy as np
 
 from samepoint.errors import InputError, LiveError
 from samepoint.io.images import SUFFIXES, image_size, list_images, read_image
-from samepoint.io.videofile import FileReader, Pictures, describe, open_container, video_stream
+from samepoint.io.videofile import FileReader, Pictures, describe, is_url, open_container, video_stream
 
 
 class Reader(Protocol):
@@ -25,6 +24,9 @@ class Reader(Protocol):
     is_live: bool
 
     def __len__(self) -> int: ...
+    def reach(self, stop: int) -> int:
+        """How many of the first ``stop`` frames there are; no more than these are looked at."""
+
     def frames(self, start: int, stop: int | None) -> Iterator[np.ndarray]: ...
     def frames_reversed(self, start: int, stop: int) -> Iterator[np.ndarray]: ...
     def frame(self, index: int) -> np.ndarray: ...
@@ -40,6 +42,9 @@ class _Indexed(ABC):
 
     @abstractmethod
     def __len__(self) -> int: ...
+
+    def reach(self, stop: int) -> int:
+        return min(stop, len(self))
 
     @abstractmethod
     def frame(self, index: int) -> np.ndarray: ...
@@ -117,6 +122,9 @@ class LiveReader:
     def __len__(self) -> int:
         raise LiveError(self._source)
 
+    def reach(self, stop: int) -> int:
+        raise LiveError(self._source)
+
     def frames(self, start: int, stop: int | None) -> Iterator[np.ndarray]:
         if start:
             raise LiveError(self._source)
@@ -143,8 +151,8 @@ class LiveReader:
 def _camera(index: int) -> LiveReader:
     import cv2
 
-    capture = cv2.VideoCapture(index)
-    if not capture.isOpened():
+    capture = cv2.VideoCapture(index) if index < 2**31 else None
+    if capture is None or not capture.isOpened():
         raise InputError(f"camera {index} cannot be opened; expected the number of a connected camera, the first is 0")
 
     def frames() -> Iterator[np.ndarray]:
@@ -186,7 +194,7 @@ def open_reader(source: Any) -> Reader:
         raise InputError(
             f"a video must be a path, URL, camera number, uint8 array or Video, got {type(source).__name__}"
         )
-    if isinstance(source, str) and re.match(r"[a-z][a-z0-9+.-]+://", source, re.IGNORECASE):
+    if isinstance(source, str) and is_url(source):
         with open_container(source) as container:
             endless = container.duration is None or not source.lower().startswith(("http", "file"))
         return _stream(source) if endless else FileReader(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -18,7 +19,12 @@ from samepoint.errors import InputError
 
 _NEAR = 16  # frames ahead that decoding on reaches sooner than a seek
 _REVERSE_BYTES = 128 << 20  # frames that backward reading holds at a time
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _NOT_VIDEO = {"tty", "image2", "gif_pipe"}  # text files and pictures, which FFmpeg takes for videos too
+
+
+def is_url(source: str) -> bool:
+    return _URL.match(source) is not None
 
 
 def describe(error: BaseException) -> str:
@@ -28,8 +34,10 @@ def describe(error: BaseException) -> str:
 
 def open_container(source: str) -> Any:
     """An open PyAV container. Raises InputError where it is no video or has no video stream."""
+    # FFmpeg takes what stands before a colon for a protocol: 12:30.mp4 must not begin with it.
+    address = source if is_url(source) else str(Path(source).absolute())
     try:
-        container = av.open(source, metadata_errors="replace")
+        container = av.open(address, metadata_errors="replace")
     except av.FFmpegError as error:
         reason = describe(error)
         raise InputError(f"{source}: not a video that can be read, or cut short before its index ({reason})") from None
@@ -223,6 +231,11 @@ class FileReader:
 
     def __len__(self) -> int:
         return len(self._index().pts)
+
+    def reach(self, stop: int) -> int:
+        if self._index_cache is None:
+            return sum(1 for _ in islice(self._raw(), stop))
+        return min(stop, len(self))
 
     def timestamps(self) -> np.ndarray | None:
         """Seconds from the first frame, float64 (T,), or None where the file does not tell."""

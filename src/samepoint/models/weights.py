@@ -238,7 +238,10 @@ def save_weights(network: Network, path: Path, metadata: dict[str, Any]) -> Path
     if metadata.get("tensors_sha256", checksum) != checksum:
         record.pop("numbers", None)
     with atomic_path(path) as temporary:
-        save_file(tensors, str(temporary), {"samepoint": json.dumps(record)})
+        try:
+            save_file(tensors, str(temporary), {"samepoint": json.dumps(record)})
+        except SafetensorError as error:
+            raise OSError(f"{path}: cannot be written ({error})") from None
     return path
 
 

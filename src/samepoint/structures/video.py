@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
@@ -24,7 +26,8 @@ class Video:
     none). ``size`` is (H, W) as displayed, rotation applied. ``is_live``: a camera or stream, which can only be
     iterated, once, and has no length. Raises InputError where the source is no video.
 
-    ``video[i]`` is a frame, exactly the i-th of iteration; ``video[a:b:c]`` is a Video, as lazy as this one.
+    ``video[i]`` is a frame, exactly the i-th of iteration; ``video[a:b:c]`` is a Video, as lazy as this one. A file is
+    decoded to count its frames only where something depends on their number: a negative index, a step, ``len``.
 
     >>> video = Video(np.zeros((5, 4, 6, 3), np.uint8))
     >>> len(video), video.size, video.fps, video[0].shape, len(video[1:3])
@@ -36,24 +39,33 @@ class Video:
     size: tuple[int, int]
     is_live: bool
     _reader: Reader = field(repr=False)
-    _range: range | None = field(repr=False)
+    _range: range | None = field(repr=False)  # indices of its frames in the source; None: not counted yet, or all
+    _part: tuple[int, int | None] = field(repr=False)  # where _range is None: the first, and the one after the last
     _declared: bool = field(repr=False)  # the user gave the rate, which then also gives the timestamps
 
     def __init__(self, source: Any, fps: float | None = None) -> None:
         if isinstance(source, Video):
             reader, chosen, rate, declared = source._reader, source._range, source.fps, source._declared
-            source = source.source
+            part, source = source._part, source.source
         else:
             from samepoint.io.video import open_reader
 
-            reader, chosen, declared = open_reader(source), None, False
+            reader, chosen, part, declared = open_reader(source), None, (0, None), False
             rate = reader.fps or DEFAULT_FPS
-        self._fill(source, rate if fps is None else as_fps(fps), reader, chosen, declared or fps is not None)
+        self._fill(source, rate if fps is None else as_fps(fps), reader, chosen, part, declared or fps is not None)
 
-    def _fill(self, source: Any, fps: float, reader: Reader, chosen: range | None, declared: bool) -> None:
+    def _fill(
+        self,
+        source: Any,
+        fps: float,
+        reader: Reader,
+        chosen: range | None,
+        part: tuple[int, int | None],
+        declared: bool,
+    ) -> None:
         for key, value in {"source": source, "fps": fps, "size": reader.size, "is_live": reader.is_live}.items():
             object.__setattr__(self, key, value)
-        for key, value in {"_reader": reader, "_range": chosen, "_declared": declared}.items():
+        for key, value in {"_reader": reader, "_range": chosen, "_part": part, "_declared": declared}.items():
             object.__setattr__(self, key, value)
 
     def _chosen(self) -> range:
@@ -62,7 +74,20 @@ class Video:
             return self._range
         if self.is_live:
             raise LiveError(self.source)
-        return range(len(self._reader))
+        start, stop = self._part
+        if stop is None:
+            return range(start, max(start, len(self._reader)))
+        found = range(start, max(start, self._reader.reach(stop)))
+        object.__setattr__(self, "_range", found)  # counted once
+        return found
+
+    def _cut(self, start: int, stop: int | None) -> tuple[int, int | None] | None:
+        """Frames ``start:stop`` of this video as a part of the source, without counting; None where that cannot be."""
+        if self._range is not None or start < 0 or (stop is not None and stop < 0):
+            return None
+        first, last = self._part
+        ends = [end for end in (last, None if stop is None else first + stop) if end is not None]
+        return first + start, max(first + start, min(ends)) if ends else None
 
     def __len__(self) -> int:
         """The number of frames that can be decoded; a file is decoded once to count them, whatever its header says."""
@@ -72,9 +97,7 @@ class Video:
         return True  # truth must not count the frames
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        if self._range is None:
-            return self._reader.frames(0, None)
-        return self._walk(self._range)
+        return self.frames()
 
     def __reversed__(self) -> Iterator[np.ndarray]:
         """The frames from last to first, in bounded memory."""
@@ -82,8 +105,9 @@ class Video:
 
     def frames(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[np.ndarray]:
         """Frames ``start:stop:step``, meaning what a slice means; with step 1, without counting the frames."""
-        if self._range is None and step == 1 and start >= 0 and (stop is None or stop >= 0):
-            return self._reader.frames(start, stop)
+        part = self._cut(start, stop) if step == 1 else None
+        if part is not None:
+            return self._reader.frames(*part)
         return self._walk(self._chosen()[start:stop:step])
 
     def frames_reversed(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
@@ -107,10 +131,18 @@ class Video:
     def __getitem__(self, index: slice) -> Video: ...
     def __getitem__(self, index: int | slice) -> np.ndarray | Video:
         if isinstance(index, slice):
-            chosen = self._chosen()[index]
-            part = object.__new__(Video)
-            part._fill(self.source, self.fps / abs(index.step or 1), self._reader, chosen, self._declared)
-            return part
+            simple = not self.is_live and index.step in (None, 1)
+            start, stop = operator.index(index.start or 0), index.stop
+            part = self._cut(start, None if stop is None else operator.index(stop)) if simple else None
+            chosen = self._chosen()[index] if part is None else None
+            piece = object.__new__(Video)
+            rate = self.fps / abs(index.step or 1)
+            piece._fill(self.source, rate, self._reader, chosen, part or (0, None), self._declared)
+            return piece
+        part = None if self.is_live else self._cut(index, index + 1)
+        if part is not None and part[0] < (part[1] or 0):
+            with suppress(StopIteration, IndexError):
+                return self._reader.frame(part[0])
         chosen = self._chosen()
         if not -len(chosen) <= index < len(chosen):
             raise IndexError(f"frame {index}, but the video has {len(chosen)} frames (0..{len(chosen) - 1})")

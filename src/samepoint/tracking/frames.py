@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import cv2
 import numpy as np
 import torch
@@ -23,7 +25,7 @@ class FrameEncoder:
     """A network that takes frames as they come.
 
     Args:
-        network: has ``preprocess`` and ``features``.
+        network: has ``preprocess`` and ``features``. One in training mode, or elsewhere than ``device``, is copied.
         size: the short side at which frames are worked on, an exact (H, W), or None for their own size.
         device: where to compute; where the network is by default.
         dtype: float32 or bfloat16; bfloat16 where the device gains from it by default.
@@ -41,9 +43,12 @@ class FrameEncoder:
             raise InputError(f"a model for videos must give features, {type(network).__name__} gives none")
         if dtype not in (None, torch.float32, torch.bfloat16):
             raise InputError(f"dtype: expected float32 or bfloat16, got {dtype}")
-        self.device = torch.device(device) if device is not None else next(network.parameters()).device
+        first = next(network.parameters())
+        self.device = first.device if device is None else torch.empty(0, device=device).device  # cuda: cuda:0
         self.bf16 = prefers_bf16(self.device) if dtype is None else dtype == torch.bfloat16
-        self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        if network.training or any(one.device != self.device for one in network.parameters()):
+            network = copy.deepcopy(network)  # the caller's stays as it is
+        self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.size = size
 
     def __call__(self, frame: np.ndarray) -> tuple[Tensor, ...]:

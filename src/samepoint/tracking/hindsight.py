@@ -50,8 +50,11 @@ class Review:
         if len(self._frames) < 2 * HORIZON + 1:
             return
         _, followed, confidence = self._frames[HORIZON]
-        rows = torch.nonzero(followed)[:, 0]
-        if not len(rows) or not len(confidence):
+        if not len(confidence):
+            return
+        # Confidence 0: outside the picture, whatever the frames around say.
+        rows = torch.nonzero(followed & torch.from_numpy(confidence > 0))[:, 0]
+        if not len(rows):
             return
         evidence = torch.stack([each[rows] for each, _, _ in self._frames])
         present = torch.stack([each[rows] for _, each, _ in self._frames])

@@ -80,9 +80,9 @@ class PointTracker:
         self._encoder = FrameEncoder(network, self.short_side, device=device, dtype=dtype)
         self.network, self.device, self.bf16 = self._encoder.network, self._encoder.device, self._encoder.bf16
         if method is None:
-            if isinstance(network, PointNetwork):
+            if isinstance(self.network, PointNetwork):
                 precision = torch.bfloat16 if self.bf16 else torch.float32
-                method = RefinedPoints(network, QUALITIES[quality].refine, dtype=precision)
+                method = RefinedPoints(self.network, QUALITIES[quality].refine, dtype=precision)
             else:
                 method = PropagatedPoints(network.lattices, QUALITIES[quality].propagation)  # type: ignore[arg-type]
         self.method = method
@@ -161,6 +161,8 @@ class PointTracker:
         keep = np.array([int(i) not in gone for i in self._ids], dtype=bool)
         mask = torch.from_numpy(keep)
         self.method.keep(mask.to(self.device))
+        if self._evidence is not None:
+            self._evidence = self._evidence[mask[: len(self._evidence)]]
         self._ids, self._xy, self._confidence = self._ids[keep], self._xy[mask], self._confidence[mask]
 
     @torch.inference_mode()
@@ -186,7 +188,8 @@ class PointTracker:
         if len(self._ids):
             xy, confidence = self.method.step(self._encoded())
             self._evidence = self.method.evidence if isinstance(self.method, RefinedPoints) else None
-            self._xy, self._confidence = xy.cpu() / self._scale, confidence.cpu()
+            self._xy = xy.cpu() / self._scale
+            self._confidence = torch.where(_inside(self._xy, size), confidence.cpu(), 0.0)
         self._start_waiting()
         if not self._maps:
             self._pixels = frame.copy()  # a camera may write its next frame into the same memory
@@ -223,3 +226,8 @@ class PointTracker:
         self._ids = np.concatenate([self._ids, np.array([item[1] for item in now], np.int64)])
         self._xy = torch.cat([self._xy, xy])
         self._confidence = torch.cat([self._confidence, torch.ones(len(now))])
+
+
+def _inside(xy: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bool (N,): places (N, 2) within a frame of (H, W), its border included. What lies outside cannot be seen."""
+    return ((xy >= 0) & (xy <= torch.tensor([size[1], size[0]]))).all(dim=1)

@@ -17,7 +17,10 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint that is whole or absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:  # how PyTorch tells of a full disk
+            raise OSError(f"{path}: cannot be written ({str(error).splitlines()[0]})") from None
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
