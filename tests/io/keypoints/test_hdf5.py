@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from samepoint.errors import InputError, MissingExtraError
 from samepoint.structures import Keypoints
-from tests.io.keypoints.files import content, save, write
+from tests.io.keypoints.files import content, quick, save, write
 
 h5py = pytest.importorskip("h5py", reason="needs the extra 'tables'")
 
@@ -77,6 +79,15 @@ def test_malformed(tmp_path: Path, change, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_frames_that_are_no_whole_numbers(tmp_path: Path, pd) -> None:
+    path = tmp_path / "a.h5"
+    columns = pd.MultiIndex.from_product([["me"], ["nose"], ["x", "y"]], names=["scorer", "bodyparts", "coords"])
+    for format in ("fixed", "table"):
+        pd.DataFrame([[1.0, 2.0]], [1.5], columns).to_hdf(path, key="df_with_missing", mode="w", format=format)
+        with pytest.raises(InputError, match=r"float64 \(1,\); expected a list of words or whole numbers"):
+            Keypoints.load(path)
+
+
 def test_not_hdf5_or_cut_short(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     save(Keypoints.load(write(tmp_path, "labels.csv")), path)
@@ -85,6 +96,67 @@ def test_not_hdf5_or_cut_short(tmp_path: Path) -> None:
         path.write_bytes(part)
         with pytest.raises(InputError, match="not an HDF5 file of DeepLabCut"):
             Keypoints.load(path)
+
+
+@pytest.fixture(params=["ours", "fixed", "table"])
+def predicted(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Two frames of two joints, as we and as pandas in its two layouts write them."""
+    csv, path = write(tmp_path, "predicted.csv"), tmp_path / "whole.h5"
+    if request.param == "ours":
+        save(Keypoints.load(csv), path)
+    else:
+        table = request.getfixturevalue("pd").read_csv(csv, header=[0, 1, 2], index_col=0)
+        table.index.names = [None]
+        table.to_hdf(path, key="df_with_missing", mode="w", format=request.param)
+    return path
+
+
+def in_the_file(path: Path) -> tuple[list[int], dict[tuple[int, bytes, bytes], float]]:
+    """Frames, and cells by row, body part and coords, read off the arrays."""
+    with h5py.File(path) as file:
+        (group,) = file.values()
+        if "table" in group:
+            frames, values = group["table"]["index"], group["table"]["values_block_0"]
+            names = [(part, coord) for part in (b"nose", b"tail") for coord in (b"x", b"y", b"likelihood")]
+        else:
+            frames, values = group["axis1"][()], group["block0_values"][()]
+            levels = [group[f"block0_items_level{n}"][()][group[f"block0_items_label{n}"][()]] for n in (1, 2)]
+            names = list(zip(*(level.tolist() for level in levels), strict=True))
+    cells = {(r, *names[c]): float(values[r, c]) for r, c in np.ndindex(*values.shape)}
+    return frames.tolist(), cells
+
+
+def is_in_the_file(found: Keypoints, path: Path) -> None:
+    frames, cells = in_the_file(path)
+    assert found.frame.tolist() == frames
+    for (r, part, coord), value in cells.items():
+        place = r, 0, found.bodyparts.index(part.decode())
+        if coord == b"likelihood":
+            expected, got = np.clip(np.nan_to_num(value, nan=1), 0, 1) * found.known[place], found.confidence[place]
+        else:
+            expected, got = value + 0.5, found.xy[place]["xy".index(coord.decode())]
+        np.testing.assert_array_equal(got, np.float32(expected))
+
+
+@quick
+@given(data=st.data())
+def test_damaged_files(tmp_path: Path, predicted: Path, data: st.DataObject) -> None:
+    """Bytes changed, or the end cut off: one line of InputError, or what the file's tables hold."""
+    content = bytearray(predicted.read_bytes())
+    for _ in range(data.draw(st.integers(0, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    stop = data.draw(st.one_of(st.just(len(content)), st.integers(0, len(content))))
+    path = tmp_path / "damaged.h5"
+    path.write_bytes(content[:stop])
+    try:
+        found = Keypoints.load(path)
+    except InputError as error:
+        message = str(error)
+    else:
+        message = f"{path}: fine"
+        is_in_the_file(found, path)
+    assert message.startswith(str(path))
+    assert "\n" not in message
 
 
 class _Evil:

@@ -25,7 +25,7 @@ def test_tables_come_back_byte_for_byte(tmp_path: Path, name: str) -> None:
 
 def test_line_ends_and_byte_order_mark_come_back(tmp_path: Path) -> None:
     path, again = tmp_path / "a.csv", tmp_path / "b.csv"
-    for name in ("labels.csv", "sleap.csv", "predicted.csv"):
+    for name in ("labels.csv", "sleap.csv", "predicted.csv", "plain.csv"):
         path.write_bytes(b"\xef\xbb\xbf" + FILES[name].replace("\n", "\r\n").encode())
         save(Keypoints.load(path), again)
         assert again.read_bytes() == path.read_bytes()
@@ -39,6 +39,18 @@ def test_coco_and_cvat_come_back_with_what_only_they_know(tmp_path: Path) -> Non
         path, again = write(tmp_path, name), tmp_path / "again.xml"
         save(Keypoints.load(path), again)
         assert ET.canonicalize(again.read_text(), strip_text=True) == ET.canonicalize(path.read_text(), strip_text=True)
+
+
+@pytest.mark.parametrize(
+    "note", ['# skeleton=[["nose","tail"]]', ' #skeleton = [ ["nose", "tail"] ]', '# "a note", 5" long']
+)
+def test_notes_above_a_table_are_no_csv(tmp_path: Path, note: str) -> None:
+    path, again = tmp_path / "a.csv", tmp_path / "b.csv"
+    path.write_text(FILES["plain.csv"].replace('# skeleton=[["nose", "tail"]]', note))
+    keypoints = Keypoints.load(path)
+    assert keypoints.skeleton == (((0, 1),) if "skeleton" in note else ())
+    save(keypoints, again)
+    assert again.read_bytes() == path.read_bytes()
 
 
 def test_the_mouse_comes_back_through_every_format(tmp_path: Path) -> None:
@@ -130,6 +142,22 @@ def test_a_moved_joint_changes_nothing_else(tmp_path: Path) -> None:
         np.testing.assert_array_equal(Keypoints.load(again).xy, xy)
 
 
+def test_an_edited_annotation_keeps_its_own_box(tmp_path: Path) -> None:
+    """What scores COCO's keypoints goes by the area."""
+    path = tmp_path / "coco.json"
+    data = json.loads(FILES["coco.json"])
+    data["annotations"][0] |= {"bbox": [1.0, 2, 30, 40], "area": 777.5}
+    path.write_text(json.dumps(data))
+    keypoints = Keypoints.load(path)
+    xy = keypoints.xy.copy()
+    xy[0, 0, 0] = 12.5, 13.5
+    xy[1, 0, 2] = 3.5, 4.5
+    save(replace(keypoints, xy=xy), path)
+    first, second = json.loads(path.read_text())["annotations"]
+    assert first == data["annotations"][0] | {"keypoints": [12, 13, 2, 0, 0, 0, 5.5, 6.25, 1]}
+    assert (second["bbox"], second["area"]) == ([3.5, 4.5, 8.0, 17.0], 136.0)
+
+
 def test_new_frames_join_what_was_read(tmp_path: Path) -> None:
     for name in ("coco.json", "cvat.xml", "skeleton.xml"):
         path = write(tmp_path, name)
@@ -163,21 +191,6 @@ def test_a_moved_interpolation_becomes_a_keyframe(tmp_path: Path) -> None:
     found = Keypoints.load(path)
     np.testing.assert_array_equal(found.xy, xy)
     assert found.labelled[:, 0, 0].all()
-
-
-def test_what_is_lost_is_said(tmp_path: Path) -> None:
-    plain = Keypoints.load(write(tmp_path, "plain.csv"))
-    said = " ".join(save(plain, tmp_path / "a.json"))
-    assert "coco cannot hold the confidence of each joint" in said
-    assert "labelled by a person" in said
-    assert "skeleton" not in said
-    assert "the skeleton" in " ".join(save(plain, tmp_path / "a.xml"))
-    coco = Keypoints.load(write(tmp_path, "coco.json"))
-    said = " ".join(save(coco, tmp_path / "b.csv", "sleap"))
-    assert "which joints are hidden" in said
-    assert "the names of the pictures" in said
-    several = Keypoints.load(write(tmp_path, "several.csv"))
-    assert "the names of the individuals" in " ".join(save(several, tmp_path / "c.xml"))
 
 
 def test_tracks_for_napari(tmp_path: Path) -> None:

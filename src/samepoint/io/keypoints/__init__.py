@@ -9,9 +9,10 @@ from typing import IO, NamedTuple
 
 from samepoint.errors import InputError
 from samepoint.io.atomic import atomic_write
-from samepoint.io.keypoints import coco, cvat, deeplabcut_csv, deeplabcut_h5, napari, plain, sleap
+from samepoint.io.keypoints import coco, cvat, deeplabcut, deeplabcut_csv, deeplabcut_h5, napari, plain, sleap
+from samepoint.io.keypoints.exact import LAST_FRAME, SIZE
 from samepoint.io.keypoints.place import check_pictures, place_in_video
-from samepoint.structures import Keypoints
+from samepoint.structures import Keypoints, KeypointSource
 
 __all__ = [
     "FORMATS",
@@ -29,17 +30,20 @@ class _Format(NamedTuple):
     suffixes: tuple[str, ...]
     load: Callable[[Path], Keypoints] | None
     save: Callable[[Keypoints, IO[bytes]], list[str]]  # answers what was lost
+    besides: Callable[[KeypointSource], list[str]] | None  # what a file read holds that keypoints do not
 
 
 _TABLE = (
-    _Format("csv", (".csv",), plain.load, plain.save),
-    _Format("deeplabcut", (".csv",), deeplabcut_csv.load, deeplabcut_csv.save),
-    _Format("deeplabcut", (".h5", ".hdf5"), deeplabcut_h5.load, deeplabcut_h5.save),
-    _Format("coco", (".json",), coco.load, coco.save),
-    _Format("cvat", (".xml",), cvat.load, cvat.save),
-    _Format("sleap", (".csv",), sleap.load, sleap.save),
-    _Format("napari", (".csv",), None, napari.save),
+    _Format("csv", (".csv",), plain.load, plain.save, plain.besides),
+    _Format("deeplabcut", (".csv",), deeplabcut_csv.load, deeplabcut_csv.save, deeplabcut.besides),
+    _Format("deeplabcut", (".h5", ".hdf5"), deeplabcut_h5.load, deeplabcut_h5.save, deeplabcut.besides),
+    _Format("coco", (".json",), coco.load, coco.save, coco.besides),
+    _Format("cvat", (".xml",), cvat.load, cvat.save, cvat.besides),
+    _Format("sleap", (".csv",), sleap.load, sleap.save, sleap.besides),
+    _Format("napari", (".csv",), None, napari.save, None),
 )
+_BY_NAME = ("deeplabcut", "coco")  # what they say of a picture goes by its name, of others by the number of its frame
+_SIZED = ("coco", "cvat")
 FORMATS = tuple(dict.fromkeys(entry.name for entry in _TABLE))
 _CSV_BEGINNINGS = {"scorer": "deeplabcut", "track_id": "napari", "track": "sleap", "frame_idx": "sleap"}
 
@@ -93,15 +97,40 @@ def _told_by_content(path: Path) -> str:
 def write_keypoints(keypoints: Keypoints, path: Path, format: str | None = None) -> list[str]:
     """Write whole or not at all; ``format`` None: by suffix, and what was read where that can be written so.
 
-    Returns what the format cannot hold, a sentence each. Raises InputError where the suffix is unknown or the place not
-    writable.
+    Returns what the format cannot hold, a sentence each. Raises InputError where the suffix is unknown, the place not
+    writable, or pictures have no frame number of their own and the format counts frames.
     """
     fitting = check_format(path, format)
     source = keypoints.source.format if keypoints.source else ""
     name = source if source in fitting else fitting[0]
+    if name not in _BY_NAME:
+        _check_frames(keypoints, path, name)
     with atomic_write(path, "wb") as file:
         lost = _entry(name, path).save(keypoints, file)
-    return [f"{name} cannot hold {what}" for what in lost]
+    return [f"{name} cannot hold {what}" for what in [*lost, *_left_behind(keypoints.source, name)]]
+
+
+def _check_frames(keypoints: Keypoints, path: Path, name: str) -> None:
+    found: dict[int, str] = {}
+    for row, image in enumerate(keypoints.images):
+        frame = int(keypoints.frame[row])
+        what = f"the name of the picture {image} does not end in a frame number"
+        if 0 <= frame <= LAST_FRAME:
+            if found.setdefault(frame, image) == image:
+                continue
+            what = f"{found[frame]} and {image} are both frame {frame}"
+        raise InputError(
+            f"{path}: {name} counts frames, but {what}; expected {' or '.join(_BY_NAME)}, which keep the names, "
+            "or labels placed in their video first (place_in_video)"
+        )
+
+
+def _left_behind(source: KeypointSource | None, name: str) -> list[str]:
+    """What the file that was read holds besides keypoints, in one line, where another format is written."""
+    besides = next((entry.besides for entry in _TABLE if source and entry.name == source.format != name), None)
+    held = besides(source) if besides and source else []
+    held = [what if what.isprintable() else repr(what) for what in held if what != SIZE or name not in _SIZED]
+    return [f"what else is in the {source.format} file: {', '.join(held)}"] if source and held else []
 
 
 def save_keypoints(keypoints: Keypoints, path: Path, format: str | None = None) -> None:

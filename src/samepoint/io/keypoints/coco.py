@@ -3,6 +3,8 @@
 v is 0 where a joint is not labelled, 1 where it is labelled but hidden, 2 where it is seen. Positions are indices of
 pixels: (0, 0) is the centre of the first. So ours is theirs + 0.5. Skeletons count joints from 1. An individual is an
 annotation's ``individual`` (a name, our own key), its ``track_id``, or else its place in its picture.
+
+An annotation keeps the ``bbox`` and ``area`` that it has, which may be those of more than its joints.
 """
 
 from __future__ import annotations
@@ -16,11 +18,14 @@ from typing import IO, Any
 import numpy as np
 
 from samepoint.errors import InputError
-from samepoint.io.keypoints.exact import frame_of_name, losses, shortest, with_source, written
-from samepoint.structures import Keypoints
+from samepoint.io.keypoints.exact import SIZE, frame_of_name, losses, shortest, with_source, written
+from samepoint.structures import Keypoints, KeypointSource
 
 FORMAT = "coco"
 OFFSET = 0.5
+CATEGORY = "individual"  # what we call it where a file did not
+_OF_IMAGES = ("id", "file_name", "width", "height")
+_OF_ANNOTATIONS = ("id", "image_id", "category_id", "keypoints", "num_keypoints", "individual", "track_id")
 
 
 def _no_constant(text: str) -> float:
@@ -176,6 +181,26 @@ def _size(images: list[dict[str, Any]]) -> tuple[int, int] | None:
     return (int(height), int(width)) if _whole(height) and _whole(width) and height and width else None
 
 
+def besides(source: KeypointSource) -> list[str]:
+    data, keys, _ = source.head
+    images, annotations = data["images"], [data["annotations"][number] for number in keys.values()]
+    held = [key for key, value in data.items() if value and key not in ("images", "annotations", "categories")]
+    held += dict.fromkeys(key for image in images for key in image if image[key] and key not in _OF_IMAGES)
+    held += dict.fromkeys(key for entry in annotations for key in entry if entry[key] and key not in _OF_ANNOTATIONS)
+    held += [
+        f"the category {category.get('name')}"
+        for category in data["categories"]
+        if category.get("name", CATEGORY) != CATEGORY
+    ]
+    if any("width" in image or "height" in image for image in images):
+        held.append(SIZE if _size(images) else "the sizes of the pictures")
+    if len(annotations) < len(data["annotations"]):
+        held.append("annotations without keypoints")
+    if {image["id"] for image in images} - {entry["image_id"] for entry in annotations}:
+        held.append("pictures without keypoints")
+    return held
+
+
 def save(keypoints: Keypoints, file: IO[bytes]) -> list[str]:
     source = keypoints.source
     ours = source is not None and source.format == FORMAT
@@ -214,7 +239,8 @@ def save(keypoints: Keypoints, file: IO[bytes]) -> list[str]:
                 data["annotations"].append(entry)
                 next_id += 1
             entry |= {"keypoints": triples, "num_keypoints": int(keypoints.known[f, i].sum())}
-            entry |= _box(keypoints.xy[f, i])
+            if not {"bbox", "area"} & set(entry):
+                entry |= _box(keypoints.xy[f, i])
     file.write(json.dumps(data, ensure_ascii=False).encode())
     return losses(keypoints, ("visible", "skeleton", "images", "individuals"))
 
@@ -249,8 +275,8 @@ def _box(xy: np.ndarray) -> dict[str, Any]:
 def _empty(keypoints: Keypoints) -> dict[str, Any]:
     category = {
         "id": 1,
-        "name": "individual",
-        "supercategory": "individual",
+        "name": CATEGORY,
+        "supercategory": CATEGORY,
         "keypoints": list(keypoints.bodyparts),
         "skeleton": [[a + 1, b + 1] for a, b in keypoints.skeleton],
     }

@@ -2,8 +2,10 @@
 ``occluded``.
 
 A label is a body part; the n-th track of a label belongs to the n-th individual, tracks with a ``group_id`` to that of
-the group, and a skeleton is one. A keyframe is what a person labelled (``outside``: that the joint is missing there);
-CVAT interpolates between. Positions count from the corner of the picture, as ours do.
+the group, and a skeleton is one. A keyframe is what a person labelled (``outside``: that the joint is missing there).
+CVAT imports nothing but keyframes, interpolates between them and goes on showing the last one. So where a joint had a
+position and is not labelled any more, an ``outside`` is written, though it reads as labelled. Positions count from the
+corner of the picture, as ours do.
 """
 
 from __future__ import annotations
@@ -20,8 +22,18 @@ from typing import IO
 import numpy as np
 
 from samepoint.errors import InputError
-from samepoint.io.keypoints.exact import as_xy, exact_values, losses, number, shortest, whole, with_source, written
-from samepoint.structures import Keypoints
+from samepoint.io.keypoints.exact import (
+    SIZE,
+    as_xy,
+    exact_values,
+    losses,
+    number,
+    shortest,
+    whole,
+    with_source,
+    written,
+)
+from samepoint.structures import Keypoints, KeypointSource
 
 FORMAT = "cvat"
 Joint = tuple[int, int, int]
@@ -103,7 +115,7 @@ def _collect(
     shapes: dict[Joint, tuple[str, _Shape]] = {}
     frames: dict[int, int] = {}
     bodyparts: dict[str, int] = {}
-    tracks = root.findall("track")
+    tracks = _tracks(root)
     owners = _owners(tracks)
     individuals = {name: n for n, name in enumerate(dict.fromkeys(owners))}
     for t, track in enumerate(tracks):
@@ -120,6 +132,11 @@ def _collect(
     if not shapes:
         raise InputError("no <points> in a <track>; expected tracks of points or skeletons")
     return shapes, frames, individuals, bodyparts
+
+
+def _tracks(root: ET.Element) -> list[ET.Element]:
+    """Those of points or skeletons; others, as of boxes, are kept and not looked at."""
+    return [track for track in root.findall("track") if any(child.tag in ("points", "skeleton") for child in track)]
 
 
 def _owners(tracks: list[ET.Element]) -> list[str]:
@@ -177,16 +194,31 @@ def _size(root: ET.Element) -> tuple[int, int] | None:
     return None
 
 
+def besides(source: KeypointSource) -> list[str]:
+    root: ET.Element = source.head.root
+    tags = (element.tag for child in root if child.tag != "meta" for element in child.iter())
+    held = [f"<{tag}>" for tag in dict.fromkeys(tags) if tag not in ("version", "track", "points", "skeleton")]
+    sides = root.findall("meta//original_size/*")
+    if any((element.text or "").strip() and element not in sides for element in root.findall("meta//*")):
+        held.append("<meta>")
+    labels = dict.fromkeys(track.get("label") for track in _tracks(root) if track.find("skeleton") is not None)
+    return [*held, *(f"the label {label}" for label in labels), *([SIZE] if _size(root) else [])]
+
+
 def save(keypoints: Keypoints, file: IO[bytes]) -> list[str]:
     source = keypoints.source
     lost = losses(keypoints, ("visible", "labelled"))
-    changed = exact_values(keypoints, FORMAT)[..., 0] == np.array(None)
-    if (keypoints.known & ~keypoints.labelled & changed).any():
+    same = _same(keypoints)
+    unsaid = ~keypoints.labelled & ~same
+    if (keypoints.known & unsaid).any():
         lost.append("which joints were labelled by a person (it passes over all but keyframes)")
     if source is not None and source.format == FORMAT:
-        root = _changed(keypoints, source.head)
+        root, outside = _changed(keypoints, source.head, same)
         lost = [what for what in lost if "individuals" not in what]
+        if set(map(tuple, np.argwhere(keypoints.known.any(axis=0)).tolist())) - {key[1:] for key in source.head.places}:
+            lost.append("the positions of joints that have no track in it")
     else:
+        outside = ~keypoints.known & (keypoints.labelled | _ends(keypoints))
         root = ET.Element("annotations")
         ET.SubElement(root, "version").text = "1.1"
         if keypoints.size is not None:
@@ -195,36 +227,62 @@ def save(keypoints: Keypoints, file: IO[bytes]) -> list[str]:
                 str(keypoints.size[1]),
                 str(keypoints.size[0]),
             )
-        _add_tracks(root, keypoints)
+        _add_tracks(root, keypoints, outside)
+    if (outside & unsaid).any():
+        lost.append(
+            "that joints were not labelled in some frames (they are outside there, or it would go on showing them)"
+        )
     ET.indent(root)
     file.write(b'<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="utf-8") + b"\n")
     return lost
 
 
-def _changed(keypoints: Keypoints, head: _Head) -> ET.Element:
-    """The document that was read, with what has changed since."""
+def _same(keypoints: Keypoints) -> np.ndarray:
+    """bool (F, I, K): which joints are all that was read."""
+    same = exact_values(keypoints, FORMAT)[..., 0] != np.array(None)
+    rows = np.flatnonzero(same.any(axis=(1, 2)))
+    if len(rows) and keypoints.source is not None:
+        head, origin = keypoints.source.head, keypoints.origin[rows]
+        same[rows] &= keypoints.visible[rows] == head.visible[origin]
+        same[rows] &= keypoints.labelled[rows] == head.labelled[origin]
+    return same
+
+
+def _ends(keypoints: Keypoints) -> np.ndarray:
+    """bool (F, I, K): where a joint that had a position has none any more; CVAT would go on showing it."""
+    order = np.argsort(keypoints.frame, kind="stable")
+    known = keypoints.known[order]
+    ends = np.zeros_like(known)
+    ends[order[1:]] = known[:-1] & ~known[1:]
+    return ends
+
+
+def _changed(keypoints: Keypoints, head: _Head, same: np.ndarray) -> tuple[ET.Element, np.ndarray]:
+    """The document that was read, with what has changed since, and where it now says outside, bool (F, I, K)."""
     root = copy.deepcopy(head.root)
-    elements, tracks = list(root.iter()), root.findall("track")
-    values, exact = written(keypoints, FORMAT, 0.0), exact_values(keypoints, FORMAT)
+    elements, tracks = list(root.iter()), _tracks(root)
+    values, outside = written(keypoints, FORMAT, 0.0), np.zeros(keypoints.shape, bool)
     row_of = {int(row): f for f, row in enumerate(keypoints.origin) if row >= 0}
     owner: dict[tuple[int, int], tuple[int, int, int]] = {}
     for (r, i, k), (track, element, point) in head.places.items():
         owner.setdefault((i, k), (track, element, point))
         if r in row_of:
-            same = keypoints.visible[row_of[r], i, k] == head.visible[r, i, k]
-            same &= keypoints.labelled[row_of[r], i, k] == head.labelled[r, i, k]
-            same &= exact[row_of[r], i, k, 0] is not None
-            _set(elements[element], point, keypoints, values, (row_of[r], i, k), bool(same))
+            key = (row_of[r], i, k)
+            outside[key] = not keypoints.known[key]
+            _set(elements[element], point, keypoints, values, key, bool(same[key]))
     held = {(row_of[r], i, k) for r, i, k in head.places if r in row_of}
     holders = [{child.get("frame", ""): child for child in track if "frame" in child.attrib} for track in tracks]
-    for f, i, k in np.argwhere(keypoints.known).tolist():
+    # Missing ones first: of several points in one element those with a position say that it is not outside.
+    missing = keypoints.labelled & ~keypoints.known
+    for f, i, k in [*np.argwhere(missing).tolist(), *np.argwhere(keypoints.known).tolist()]:
         if (f, i, k) not in held and (i, k) in owner:
             track, element, point = owner[i, k]
-            _insert(holders[track], elements[element], point, keypoints, values, (f, i, k))
+            for part in _insert(holders[track], elements[element], point, keypoints, values, (f, i, k)):
+                outside[f, i, keypoints.bodyparts.index(part)] = True
     for tag, held_by in zip(tracks, holders, strict=True):
         rest = [child for child in tag if "frame" not in child.attrib]
         tag[:] = rest + sorted(held_by.values(), key=lambda child: int(child.get("frame", "0")))
-    return root
+    return root, outside & ~keypoints.known
 
 
 def _set(element: ET.Element, point: int, keypoints: Keypoints, values: np.ndarray, key: Joint, same: bool) -> None:
@@ -241,50 +299,56 @@ def _set(element: ET.Element, point: int, keypoints: Keypoints, values: np.ndarr
 
 def _insert(
     holders: dict[str, ET.Element], model: ET.Element, point: int, keypoints: Keypoints, values: np.ndarray, key: Joint
-) -> None:
-    """A frame that the track, given by its frames, did not have: points like its first, outside until they are set."""
+) -> list[str]:
+    """A frame that the track, given by its frames, did not have: points like its first, outside until they are set.
+
+    Returns the joints of a skeleton that are new with it.
+    """
     frame = str(int(keypoints.frame[key[0]]))
-    holder = holders.get(frame)
     skeleton = model.get("frame") is None
-    if holder is None:
-        holder = copy.deepcopy(next(iter(holders.values())))
-        holder.set("frame", frame)
-        holder.set("keyframe", "1")
-        for part in holder.findall("points") if skeleton else [holder]:
+    new: list[ET.Element] = []
+    if frame not in holders:
+        holders[frame] = copy.deepcopy(next(iter(holders.values())))
+        holders[frame].set("frame", frame)
+        holders[frame].set("keyframe", "1")
+        new = holders[frame].findall("points") if skeleton else [holders[frame]]
+        for part in new:
             part.set("outside", "1")
-        holders[frame] = holder
-    found = holder
+            part.set("keyframe", "1")
+    found = holders[frame]
     if skeleton:
-        found = next(part for part in holder.findall("points") if part.get("label") == model.get("label"))
+        parts = [part for part in found.findall("points") if part.get("label") == model.get("label")]
+        if not parts:
+            parts = [copy.deepcopy(model)]
+            found.append(parts[0])
+        found = parts[0]
     _set(found, point, keypoints, values, key, False)
+    return [part.get("label", "") for part in new] if skeleton else []
 
 
-def _add_tracks(root: ET.Element, keypoints: Keypoints) -> None:
-    """A track a joint. Every position is a keyframe, as CVAT passes over all others; a gap begins with one outside."""
+def _add_tracks(root: ET.Element, keypoints: Keypoints, outside: np.ndarray) -> None:
+    """A track a joint. All it says is keyframes, as CVAT passes over others; ``outside``, bool (F, I, K): missing."""
     known = keypoints.known
     order = np.argsort(keypoints.frame, kind="stable")
     for i, k in np.ndindex(*keypoints.shape[1:]):
-        track = ET.Element("track", id=str(len(root.findall("track"))), label=keypoints.bodyparts[k], source="manual")
+        rows = order[(known | outside)[order, i, k]]
+        if not len(rows):
+            continue
+        track = ET.SubElement(root, "track", id=str(len(root.findall("track"))), label=keypoints.bodyparts[k])
+        track.set("source", "manual")
         if keypoints.shape[1] > 1:
             track.set("group_id", str(i + 1))
-        last = ("0.0", "0.0")
-        inside = False
-        for f in order:
-            here = bool(known[f, i, k])
-            if not here and not inside:
-                continue
-            last = tuple(shortest(v) for v in keypoints.xy[f, i, k]) if here else last  # type: ignore[assignment]
-            hidden = here and not keypoints.visible[f, i, k]
+        # Even a missing joint needs a position: the last that it had, or the first that it will have.
+        xy = next((keypoints.xy[f, i, k] for f in rows if known[f, i, k]), np.zeros(2, np.float32))
+        for f in rows:
+            xy = keypoints.xy[f, i, k] if known[f, i, k] else xy
             ET.SubElement(
                 track,
                 "points",
                 frame=str(int(keypoints.frame[f])),
                 keyframe="1",
-                outside=str(int(not here)),
-                occluded=str(int(hidden)),
-                points=f"{last[0]},{last[1]}",
+                outside=str(int(outside[f, i, k])),
+                occluded=str(int(known[f, i, k] and not keypoints.visible[f, i, k])),
+                points=f"{shortest(xy[0])},{shortest(xy[1])}",
                 z_order="0",
             )
-            inside = here
-        if len(track):
-            root.append(track)

@@ -17,9 +17,11 @@ import numpy as np
 
 from samepoint.errors import InputError
 from samepoint.io.keypoints.exact import (
+    FARTHEST,
     as_confidence,
     as_xy,
     frame_of_name,
+    is_number,
     losses,
     number,
     whole,
@@ -27,7 +29,7 @@ from samepoint.io.keypoints.exact import (
     written,
 )
 from samepoint.io.keypoints.rows import Dialect
-from samepoint.structures import Keypoints
+from samepoint.structures import Keypoints, KeypointSource
 
 FORMAT = "deeplabcut"
 OFFSET = 0.5
@@ -75,8 +77,8 @@ def from_table(table: Table, row_names: Sequence[str]) -> Keypoints:
 
 
 def _finite(value: float, where: str) -> float:
-    if np.isinf(value):
-        raise InputError(f"{where}: {value} is not a position; expected a finite number or NaN")
+    if abs(value) > FARTHEST:
+        raise InputError(f"{where}: {value} is not a position; expected pixels, {FARTHEST:.0f} at most, or NaN")
     return float(value)
 
 
@@ -106,7 +108,7 @@ def _places(
 
 def _frames(index: Sequence[tuple[str | int, ...]], row_names: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Frame numbers, and the names of the pictures where the rows are named by those."""
-    plain = [len(key) == 1 and (isinstance(key[0], int) or key[0].strip().isdecimal()) for key in index]
+    plain = [len(key) == 1 and (isinstance(key[0], int) or is_number(key[0])) for key in index]
     if all(plain):
         frames = [whole(str(key[0]), row_names[r]) for r, key in enumerate(index)]
         _all_differ([f"frame {frame}" for frame in frames], row_names)
@@ -124,6 +126,10 @@ def _all_differ(keys: Sequence[str], row_names: Sequence[str]) -> None:
         if key in seen:
             raise InputError(f"{name}: {key} is there twice")
         seen.add(key)
+
+
+def besides(source: KeypointSource) -> list[str]:
+    return [f"the scorer {scorer}" for scorer in dict.fromkeys(c[0] for c in source.head.columns) if scorer != SCORER]
 
 
 def to_table(keypoints: Keypoints) -> tuple[Table, list[str]]:

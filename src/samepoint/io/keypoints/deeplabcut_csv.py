@@ -35,8 +35,9 @@ def load(path: Path) -> Keypoints:
             raise InputError(f"column {column + 1}: a header row has no name there")
         columns.append((names[0], names[1] if several else "", names[-2], names[-1]))
     body = rows[len(levels) :]
-    if several and any(row[:pieces] == [""] * pieces for _, row in body):
-        raise InputError("a row without the name of its picture or frame")
+    for line, row in body:
+        if not any(row[:pieces]):
+            raise InputError(f"line {line}: a row without the name of its picture or frame")
     table = Table(
         tuple(columns),
         tuple(tuple(row[:pieces]) for _, row in body),

@@ -96,10 +96,11 @@ def _fixed(group: h5py.Group) -> tuple[list[tuple[str, ...]], list[tuple[str | i
 def _axis(group: h5py.Group, name: str) -> list[tuple[str | int, ...]]:
     """The names along an axis: a plain index, or one of several levels, each a list of words and the number of each."""
     if _word(group.attrs[f"{name}_variety"]) != "multi":
-        return [(word,) for word in _words(group[name])]
+        return [(word,) for word in _words(group[name][()], f"{group.name}/{name}")]
     levels = []
     for level in range(int(group.attrs[f"{name}_nlevels"])):
-        words, labels = _words(group[f"{name}_level{level}"]), group[f"{name}_label{level}"][()]
+        words = _words(group[f"{name}_level{level}"][()], f"{group.name}/{name}_level{level}")
+        labels = group[f"{name}_label{level}"][()]
         if labels.dtype.kind not in "iu" or labels.ndim != 1 or (labels < 0).any() or (labels >= len(words)).any():
             raise InputError(f"{group.name}/{name}_label{level}: numbers that name none of {len(words)} words")
         levels.append([words[label] for label in labels])
@@ -108,10 +109,9 @@ def _axis(group: h5py.Group, name: str) -> list[tuple[str | int, ...]]:
     return list(zip(*levels, strict=True))
 
 
-def _words(data: h5py.Dataset) -> list[str | int]:
-    values = data[()]
+def _words(values: np.ndarray, where: str) -> list[str | int]:
     if values.ndim != 1 or values.dtype.kind not in "Siu":
-        raise InputError(f"{data.name}: {values.dtype} {values.shape}; expected a list of words or whole numbers")
+        raise InputError(f"{where}: {values.dtype} {values.shape}; expected a list of words or whole numbers")
     return [value.decode("utf-8") if isinstance(value, bytes) else int(value) for value in values.tolist()]
 
 
@@ -120,9 +120,7 @@ def _table(group: h5py.Group) -> tuple[list[tuple[str, ...]], list[tuple[str | i
     rows = data[()]
     axes = _unpickled(group.attrs["non_index_axes"], f"{group.name}: non_index_axes")
     names = [_name(name) for name in axes[0][1]]
-    index: list[tuple[str | int, ...]] = [
-        (key.decode("utf-8") if isinstance(key, bytes) else int(key),) for key in rows["index"].tolist()
-    ]
+    index: list[tuple[str | int, ...]] = [(word,) for word in _words(rows["index"], f"{data.name}: index")]
     values = np.full((len(rows), len(names)), np.nan)
     filled = np.zeros(len(names), bool)
     for block in [field for field in rows.dtype.names if field.startswith("values_block_")]:

@@ -14,7 +14,13 @@ from samepoint.errors import InputError
 from samepoint.structures import Keypoints, KeypointSource
 
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
-_FARTHEST = 1e7  # pixels; float32 holds a position of this size to half a pixel
+FARTHEST = 1e7  # pixels; float32 holds a position of this size to half a pixel
+LAST_FRAME = 999_999_999
+SIZE = "the size of the pictures"
+
+
+def is_number(text: str) -> bool:
+    return _NUMBER.fullmatch(text.strip()) is not None
 
 
 def number(text: str, where: str) -> float:
@@ -22,8 +28,8 @@ def number(text: str, where: str) -> float:
     stripped = text.strip()
     if stripped.lower() in ("", "nan"):
         return math.nan
-    value = float(stripped) if len(stripped) < 64 and _NUMBER.fullmatch(stripped) else math.inf
-    if not abs(value) <= _FARTHEST:
+    value = float(stripped) if len(stripped) < 64 and is_number(stripped) else math.inf
+    if not abs(value) <= FARTHEST:
         raise InputError(f"{where}: {text[:40]!r} is not a number; expected a number or nothing")
     return value
 

@@ -1,8 +1,8 @@
 """Keypoints as plain CSV: one row a joint and frame, ``frame[,image][,individual],bodypart,x,y[,...]``.
 
 More columns where they are needed: likelihood, visible (1 or 0), labelled (1: a person said so). x and y are ours,
-origin at the corner of the picture; empty where a joint is missing. Joints without a row are missing. A skeleton is a
-line above the header, ``# skeleton=[["nose", "tail"]]``.
+origin at the corner of the picture; empty where a joint is missing. Joints without a row are missing. Lines above the
+header that begin with # are notes; a skeleton is one, ``# skeleton=[["nose", "tail"]]``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 
 from samepoint.errors import InputError
 from samepoint.io.keypoints.exact import as_confidence, as_xy, losses, number, whole, with_source, written
-from samepoint.io.keypoints.rows import Dialect, read_rows, write_rows
-from samepoint.structures import Keypoints
+from samepoint.io.keypoints.rows import Dialect, as_rows, read_lines, write_rows
+from samepoint.structures import Keypoints, KeypointSource
 
 FORMAT = "csv"
 NEEDED = ("frame", "bodypart", "x", "y")
@@ -34,11 +34,12 @@ class _Head:
 
 
 def load(path: Path) -> Keypoints:
-    rows, dialect = read_rows(path)
-    notes = []
-    while rows and rows[0][1][0].lstrip().startswith("#"):
-        notes.append(",".join(rows.pop(0)[1]))
-    columns = [cell.strip().lower() for cell in rows[0][1]] if rows else []
+    lines, dialect = read_lines(path)
+    # Notes are no CSV: the names in a skeleton are quoted as JSON does it.
+    above = next((n for n, line in enumerate(lines) if line.strip() and not _is_note(line)), len(lines))
+    notes = [line.rstrip("\r\n") for line in lines[:above] if _is_note(line)]
+    rows = as_rows(lines[above:], above)
+    columns = [cell.strip().lower() for cell in rows[0][1]]
     unknown = [column for column in columns if column not in COLUMNS]
     if not set(NEEDED) <= set(columns) or unknown or len(set(columns)) != len(columns):
         raise InputError(
@@ -89,6 +90,14 @@ def load(path: Path) -> Keypoints:
     return with_source(made, FORMAT, head, exact)
 
 
+def _is_note(line: str) -> bool:
+    return line.lstrip().startswith("#")
+
+
+def _is_skeleton(note: str) -> bool:
+    return note.lstrip("# ").partition("=")[0].strip() == "skeleton"
+
+
 def _arrays(
     records: dict[tuple[int, int, int], tuple[int, dict[str, str]]], shape: tuple[int, int, int], columns: list[str]
 ) -> tuple[list[np.ndarray], np.ndarray]:
@@ -118,15 +127,19 @@ def _truth(text: str, otherwise: bool, where: str) -> bool:
 
 def _skeleton(notes: list[str], bodyparts: list[str]) -> tuple[tuple[int, int], ...]:
     for note in notes:
-        key, _, value = note.lstrip("# ").partition("=")
-        if key.strip() != "skeleton":
+        if not _is_skeleton(note):
             continue
+        value = note.partition("=")[2]
         try:
             pairs = json.loads(value)
             return tuple((bodyparts.index(a), bodyparts.index(b)) for a, b in pairs)
         except (ValueError, TypeError, RecursionError):
             raise InputError(f"skeleton is {value[:60]!r}; expected pairs of body parts of this file") from None
     return ()
+
+
+def besides(source: KeypointSource) -> list[str]:
+    return [] if all(map(_is_skeleton, source.head.notes)) else ["the notes above its header"]
 
 
 def save(keypoints: Keypoints, file: IO[bytes]) -> list[str]:
@@ -143,11 +156,9 @@ def save(keypoints: Keypoints, file: IO[bytes]) -> list[str]:
     order = _order(keypoints, head)
     values = written(keypoints, FORMAT, 0.0)
     notes = list(head.notes) if head else []
-    if keypoints.skeleton and not any("skeleton" in note for note in notes):
+    if keypoints.skeleton and not any(map(_is_skeleton, notes)):
         names = [[keypoints.bodyparts[a], keypoints.bodyparts[b]] for a, b in keypoints.skeleton]
         notes.append(f"# skeleton={json.dumps(names, ensure_ascii=False)}")
-    dialect = head.dialect if head else Dialect()
-    file.write("".join(f"{note}{dialect.newline}" for note in notes).encode())
     rows: list[list[object]] = [list(kept)]
     for f, i, k in order:
         row = {
@@ -160,7 +171,7 @@ def save(keypoints: Keypoints, file: IO[bytes]) -> list[str]:
             **dict(zip(("x", "y", "likelihood"), values[f, i, k], strict=True)),
         }
         rows.append([row[column] for column in kept])
-    write_rows(file, rows, dialect)
+    write_rows(file, rows, head.dialect if head else Dialect(), notes)
     return []
 
 

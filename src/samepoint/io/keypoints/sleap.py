@@ -16,7 +16,7 @@ import numpy as np
 from samepoint.errors import InputError
 from samepoint.io.keypoints.exact import as_confidence, as_xy, losses, number, shortest, whole, with_source, written
 from samepoint.io.keypoints.rows import Dialect, read_rows, write_rows
-from samepoint.structures import Keypoints
+from samepoint.structures import Keypoints, KeypointSource
 
 FORMAT = "sleap"
 OFFSET = 0.5
@@ -100,6 +100,12 @@ def _nodes(columns: list[str]) -> dict[str, list[int | None]]:
     if not nodes:
         raise InputError("no columns of nodes; expected NODE.x, NODE.y and NODE.score")
     return nodes
+
+
+def besides(source: KeypointSource) -> list[str]:
+    above = any(number(cell, "") > 1 for cell in source.exact[..., 2].flat if cell)
+    held = {"the scores of instances": any(source.head.scores.values()), "how far scores are above 1": above}
+    return [what for what, there in held.items() if there]
 
 
 def save(keypoints: Keypoints, file: IO[bytes]) -> list[str]:
