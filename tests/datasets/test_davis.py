@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from samepoint.datasets.davis import check, names, sequences
+from samepoint.datasets.davis import check, names, resolution_of, sequences
 from samepoint.errors import InputError
+from samepoint.io.masks import read_mask
 from tests.datasets.fuzz import used_or_named
 from tests.shared import shared_path
 
@@ -91,6 +92,45 @@ def test_2016_in_the_archive_of_2017(root17):
     np.testing.assert_array_equal(sequence.masks(), [labels(1, 1, 0), labels(1, 1), labels()])
 
 
+def test_2016_as_black_and_white_palette(tmp_path):
+    """Some tools write the 0 and 255 of 2016 as a palette PNG: 255 is the object, as read_mask has it."""
+    write_sequence(tmp_path, "cow", [labels(255, 255), labels(255), labels()])
+    (cow,) = sequences(tmp_path, "davis-2016")
+    np.testing.assert_array_equal(cow.masks(), [labels(1, 1), labels(1), labels()])
+    np.testing.assert_array_equal(cow.mask(0), read_mask(cow.mask_paths[0]))
+    assert (cow.objects, check(tmp_path, "davis-2016").found) == (1, 1)
+    write_sequence(tmp_path, "mixed", [labels(255), labels(255, 3)])
+    with pytest.raises(InputError, match=r"mixed/00001\.png: labels beside 0 and 255, which are all that the first"):
+        sequences(tmp_path, "davis-2016")[1].masks()
+
+
+def test_void_stays_void_where_no_object_is_left(tmp_path):
+    write_sequence(tmp_path, "goat", [labels(1, 255), labels(255, 255)])
+    (goat,) = sequences(tmp_path, "davis-2016")
+    np.testing.assert_array_equal(goat.masks(), [labels(1), labels()])
+    np.testing.assert_array_equal(goat.mask(1), labels())
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "mask", "kind", "more"),
+    [
+        ("davis-2016", labels(), "P", ""),
+        ("davis-2016", labels(), "L", ""),
+        ("davis-2017", labels(), "P", ""),
+        ("davis-2017", labels(255), "P", "; 255 is void, not an object"),
+    ],
+)
+def test_an_empty_first_mask_is_named(tmp_path, benchmark, mask, kind, more):
+    write_sequence(tmp_path, "a", [mask, labels(1)], kind)
+    (sequence,) = sequences(tmp_path, benchmark)
+    for read in (sequence.masks, lambda: sequence.objects, lambda: sequence.mask(0)):
+        with pytest.raises(InputError, match=rf"a/00000\.png: no object in a sequence's first mask.*followed{more}$"):
+            read()
+    answer = check(tmp_path, benchmark)
+    assert answer.found == 0
+    assert "no object in a sequence's first mask" in answer.missing[0]
+
+
 def test_without_a_list_every_sequence_is_used(root17):
     (root17 / "ImageSets" / "2017" / "val.txt").unlink()
     assert names(root17) == ("bike", "goat", "train-only")
@@ -103,6 +143,16 @@ def test_full_resolution(root17):
     assert names(root17, resolution="Full-Resolution") == ("goat",)
     assert sequences(root17, resolution="Full-Resolution")[0].size == (12, 18)
     assert sequences(root17)[1].size == SIZE
+    assert names(root17, resolution="full") == ("goat",)
+    assert [resolution_of(root17, resolution=one) for one in (None, "480p", "full")] == ["480p", "480p", "full"]
+    assert (check(root17).found, check(root17, resolution="full").found) == (2, 1)
+    (root17 / "JPEGImages" / "Full-Resolution").rename(root17 / "JPEGImages" / "1080p")
+    (root17 / "Annotations" / "Full-Resolution").rename(root17 / "Annotations" / "1080p")
+    assert sequences(root17, resolution="full")[0].size == (12, 18)
+    assert resolution_of(root17, resolution="1080p") == "full"
+    (root17 / "JPEGImages" / "1080p").rename(root17 / "elsewhere")
+    with pytest.raises(InputError, match="JPEGImages: no folder Full-Resolution or 1080p in it"):
+        names(root17, resolution="full")
     with pytest.raises(InputError, match="JPEGImages: no folder 1080p in it"):
         names(root17, resolution="1080p")
     with pytest.raises(InputError, match="unknown resolution '4K'"):

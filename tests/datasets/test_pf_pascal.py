@@ -113,6 +113,18 @@ def test_check_counts_rows_and_leakage(root, monkeypatch) -> None:
     assert "Annotations/bicycle/d.mat" in answer.missing[1]
 
 
+def test_pairs_that_lack_a_file(root) -> None:
+    home = root / "PF-dataset-PASCAL"
+    (home / "Annotations" / "bicycle" / "d.mat").unlink()
+    test, trn = pf_pascal.pairs(root).entries, pf_pascal.pairs(root, "trn").entries
+    assert pf_pascal.lacking(root, test) == []  # the list has the points
+    assert pf_pascal.lacking(root, trn) == ["0003-b-d"]
+    (home / "JPEGImages" / "c.jpg").unlink()
+    assert pf_pascal.lacking(root, test) == ["0004-c-a"]
+    assert pf_pascal.check(root, ["test"]).found == 3
+    assert not any("val_pairs" in line for line in pf_pascal.check(root, ["test"]).missing)
+
+
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [

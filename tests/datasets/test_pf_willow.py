@@ -44,6 +44,21 @@ def test_the_list_where_it_is_there(tmp_path) -> None:
     assert pairs[0].source_path.is_file()
 
 
+def test_pairs_that_lack_a_file(tmp_path) -> None:
+    root = trees.willow(tmp_path, {"duck(S)": 2})
+    drawn = pf_willow.pairs(root).entries
+    path = root / "test_pairs.csv"
+    path.write_text(HEAD + listed("duck(S)/x_001.png", "duck(S)/x_000.png") + listed("car(S)/a.png", "car(S)/b.png"))
+    entries = pf_willow.pairs(root).entries
+    assert pf_willow.lacking(root, entries) == ["0002-car(S)/a-b"]
+    (root / "duck(S)" / "x_001.mat").unlink()
+    assert pf_willow.lacking(root, entries) == ["0002-car(S)/a-b"]  # the list has the points
+    assert pf_willow.lacking(root, drawn) == [entry.name for entry in drawn]
+    assert pf_willow.check(root).found == 1
+    (root / "duck(S)" / "x_001.png").unlink()
+    assert pf_willow.lacking(root, entries) == [entry.name for entry in entries]
+
+
 def test_check_names_missing_sub_classes_and_files(tmp_path) -> None:
     root = trees.willow(tmp_path, dict.fromkeys(pf_willow.SUB_CLASSES[1:], 10))
     answer = pf_willow.check(root)

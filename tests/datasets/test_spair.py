@@ -76,6 +76,9 @@ def test_u_skips_what_it_has_no_annotation_of(root) -> None:
     answer = spair.check_u(folder)
     assert (answer.found, answer.missing) == (1, ())
     assert any("2 of SPair-71k's test pairs have no annotation" in note for note in answer.notes)
+    (root / "JPEGImages" / "cat" / "2010_02.jpg").unlink()
+    assert spair.lacking_u(folder, pairs.entries) == [TEST[2]]
+    assert spair.check_u(folder).found == 0
     root.rename(root.parent / "elsewhere")
     with pytest.raises(InputError, match="neither here nor in SPair-71k/ beside it"):
         spair.pairs_u(folder)
@@ -94,6 +97,9 @@ def test_check_counts_and_names_what_is_missing(root, monkeypatch) -> None:
     (root / "JPEGImages" / "cat" / "2010_02.jpg").unlink()
     answer = spair.check(root)
     assert answer.found == 3
+    assert spair.lacking(root, spair.pairs(root).entries) == TEST[1:]
+    assert spair.lacking(root, spair.pairs(root, "trn").entries, "trn") == []
+    assert (spair.check(root, ["test"]).found, spair.check(root, ["trn"]).missing) == (1, ())
     assert f"PairAnnotation/test: 1 missing ({TEST[1]}.json) of 3 listed" in answer.missing[1]
     assert "JPEGImages: 1 missing (cat/2010_02.jpg)" in answer.missing[2]
 

@@ -6,11 +6,14 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from samepoint.datasets import youtube_vos
 from samepoint.errors import InputError
 from tests.datasets import pair_trees as trees
+from tests.datasets.fuzz import used_or_named
 
 META = {"videos": {"003234408d": {"objects": {"1": {"category": "penguin", "frames": ["00000"]}, "2": {}}}}}
 
@@ -86,6 +89,53 @@ def test_mistakes_are_named(root, tmp_path) -> None:
     clip.mask_paths["00000"].write_bytes(b"none")
     with pytest.raises(InputError, match=r"00000\.png: cannot be read"):
         clip.mask(0)
+
+
+def lies(folder, meta: bytes):
+    """A root with one frame, and ``meta.json``."""
+    root = folder.mktemp("vos")
+    trees.picture(root / "train" / "JPEGImages" / "a" / "00000.jpg")
+    (root / "train" / "meta.json").write_bytes(meta)
+    return root
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 300) | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
+NUMBERS = st.integers(-300, 300).map(str) | st.sampled_from(["01", "1_0", " 1", "1 ", "+1", "١", "1.0", ""]) | st.text()
+THINGS = st.fixed_dictionaries({}, optional={"category": st.text(max_size=5) | VALUES, "frames": VALUES}) | VALUES
+OBJECTS = st.dictionaries(NUMBERS, THINGS, max_size=3) | VALUES
+VIDEO = st.fixed_dictionaries({}, optional={"objects": OBJECTS}) | VALUES
+ANY_META = st.fixed_dictionaries({}, optional={"videos": st.dictionaries(st.sampled_from(["a", "b"]), VIDEO) | VALUES})
+
+
+@settings(deadline=None, max_examples=200)
+@given(meta=ANY_META | VALUES)
+def test_any_meta_is_read_as_it_stands_or_named(tmp_path_factory, meta) -> None:
+    root = lies(tmp_path_factory, json.dumps(meta).encode())
+    with used_or_named(root / "train" / "meta.json"):
+        (clip,) = youtube_vos.clips(root)
+        objects = meta["videos"].get("a", {"objects": {}})["objects"]
+        assert {str(number): name for number, name in clip.categories.items()} == {
+            number: thing.get("category", "") for number, thing in objects.items()
+        }
+        assert all(0 < number < 256 for number in clip.categories)
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data())
+def test_any_bytes_of_meta_are_read_or_named(tmp_path_factory, data) -> None:
+    whole = json.dumps({"videos": {"a": {"objects": {"1": {"category": "penguin"}}}}}).encode()
+    content = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3)) or b"}"
+    root = lies(tmp_path_factory, bytes(content))
+    with used_or_named(root / "train" / "meta.json"):
+        (clip,) = youtube_vos.clips(root)
+        assert all(type(number) is int and isinstance(name, str) for number, name in clip.categories.items())
 
 
 def test_check(root) -> None:

@@ -57,7 +57,7 @@ def predict(self, item):
         raise InputError("cow: broken")
     xy = np.full((20, len(item.frame_paths), 2), float(len(item.name)), np.float32)
     return dict(xy=xy, confidence=xy[..., 0], size=np.array(item.size))
-BadjaBenchmark.predict, Model.network = predict, None
+BadjaBenchmark.predict, BadjaBenchmark.ready, Model.network = predict, lambda self: None, None
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -84,6 +84,10 @@ def test_two_processes_give_the_result_of_one(tmp_path, arguments) -> None:
 
 
 def test_the_first_says_what_is_wrong_and_nobody_hangs(tmp_path, arguments) -> None:
+    first, second = together(tmp_path, CODE.format(fail=None), *arguments, "r.json", "--device", "foo")
+    assert first[2].startswith("samepoint: error: --device foo: cannot be used here (")
+    assert (first[2].count("\n"), second) == (1, (2, "", ""))
+    assert not (tmp_path / "r.predictions").exists()
     first, second = together(tmp_path, CODE.format(fail=None), *arguments, "r.json", "--limit", "0")
     assert first == (2, "", "samepoint: error: --limit 0: expected at least 1 item\n")
     assert second == (2, "", "")

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import typer
 
+import samepoint
 from samepoint.cli.main import app, main
 from samepoint.evaluation.benchmarks.base import Model
 from samepoint.evaluation.benchmarks.joints import BadjaBenchmark
 from samepoint.evaluation.names import NAMES, SCORING, SETTINGS
+from samepoint.models import precision
+from samepoint.models.matcher import Matcher, MatcherConfig
+from samepoint.models.vit import VisionTransformer
+from samepoint.models.weights import save_weights
+from samepoint.tracking import frames
+from samepoint.tracking.quality import QUALITIES
+from tests.datasets.test_davis import write_sequence
 from tests.evaluation import benchmark_trees as trees
 from tests.evaluation.commands import refused, run
 
 KEYS = {"benchmark", "protocol", "found", "missing", "metrics", "per_item", "model", "settings", "version", "seconds"}
-KEYS |= {"peak_memory", "other_protocols", "predictions", "tasks"}
+KEYS |= {"peak_memory", "other_protocols", "predictions", "tasks", "excluded"}
 
 
 def files(folder: Path) -> list[str]:
@@ -83,6 +93,7 @@ def counted(monkeypatch: pytest.MonkeyPatch):
         return {"xy": xy, "confidence": xy[..., 0], "size": np.array(item.size)}
 
     monkeypatch.setattr(BadjaBenchmark, "predict", predict)
+    monkeypatch.setattr(BadjaBenchmark, "ready", lambda self: None)
     monkeypatch.setattr(Model, "network", None)
     return calls, fail
 
@@ -133,6 +144,71 @@ def test_other_settings_are_not_mixed(tmp_path, weights, counted, capsys) -> Non
     assert "model.sha256: " in refused(capsys, *asked[:5], "--model", "fgvc-untrained", "--protocol", "fgvc")
 
 
+def test_another_version_or_precision_is_not_mixed(tmp_path, weights, counted, capsys, monkeypatch) -> None:
+    calls, _ = counted
+    root, output = trees.make(tmp_path / "data", "badja"), tmp_path / "r.json"
+    monkeypatch.setattr(precision, "prefers_bf16", lambda device: False)
+    told = run("badja", root, output, "--model", weights)["settings"]["joints"]
+    assert (told["precision"], told["version"]) == ("float32", samepoint.__version__)
+    asked = ("badja", "--root", root, "--output", output, "--model", weights)
+    with monkeypatch.context() as changed:
+        changed.setattr(precision, "prefers_bf16", lambda device: True)
+        said = refused(capsys, *asked)
+        assert 'made with other settings (settings.precision: "float32", now "bfloat16")' in said
+    monkeypatch.setattr(samepoint, "__version__", "99.0")
+    said = refused(capsys, *asked)
+    assert f'made by another version (version: "{told["version"]}", now "99.0")' in said
+    assert len(calls) == 2
+    run("badja", root, output, "--predictions", str(tmp_path / "r.predictions"))  # scored by whatever version
+
+
+@pytest.mark.usefixtures("small_work")
+@pytest.mark.parametrize("wanted", [False, True])
+@pytest.mark.parametrize(("name", "task"), [("badja", "joints"), ("davis-2016", "masks"), ("pf-willow", "pairs")])
+def test_the_precision_that_is_told_is_that_of_the_encoder(name, task, wanted, tmp_path, weights, monkeypatch) -> None:
+    used = []
+    real = frames.autocast
+    monkeypatch.setattr(frames, "autocast", lambda device, enabled: used.append(enabled) or real(device, enabled))
+    monkeypatch.setattr(precision, "prefers_bf16", lambda device: wanted)
+    monkeypatch.setattr(frames, "prefers_bf16", lambda device: not wanted)  # not asked: it was told
+    root = trees.make(tmp_path / "data", name)
+    result = run(name, root, tmp_path / "r.json", "--model", weights, "--limit", "1")
+    assert result["settings"][task]["precision"] == ("bfloat16" if wanted else "float32")
+    assert set(used) == {wanted}
+
+
+def test_the_default_trackers_settings_are_told(tmp_path, weights, counted) -> None:
+    root = trees.make(tmp_path / "data", "badja")
+    told = run("badja", root, tmp_path / "r.json", "--model", weights)["settings"]["joints"]
+    assert (told["propagation"], told["quality"], told["short_side"]) == (None, "balanced", 480)
+    assert told["refine"] == asdict(QUALITIES["balanced"].refine)
+
+
+@pytest.mark.usefixtures("small_work")
+def test_davis_in_both_resolutions(tmp_path, weights, capsys) -> None:
+    root = trees.make(tmp_path / "data", "davis-2016")
+    large = np.zeros((48, 72), np.uint8)
+    large[8:28, 10:36] = 255
+    write_sequence(root, "goat", [np.roll(large, 2 * t, axis=1) for t in range(3)], "L", "Full-Resolution")
+    small = run("davis-2016", root, tmp_path / "s.json", "--model", weights)
+    full = run("davis-2016", root, tmp_path / "f.json", "--model", weights, "--resolution", "full")
+    assert "mean over video, resolution full; settings" in capsys.readouterr().out
+    assert (small["found"], small["protocol"]["resolution"]) == (2, "480p")
+    assert (full["found"], full["protocol"]["resolution"]) == (1, "full")
+    assert full["settings"]["masks"]["resolution"] == "full"
+    with np.load(tmp_path / "f.predictions/masks/goat.npz") as archive:
+        assert archive["labels"].shape == (3, 48, 72)
+    said = refused(capsys, "davis-2016", "--root", root, "--output", tmp_path / "f.json", "--model", weights)
+    assert 'settings.resolution: "full", now "480p"' in said
+    drawn = ("--pictures", tmp_path / "pics")
+    assert main(["report", *map(str, (tmp_path / "s.json", tmp_path / "f.json", *drawn))]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert 'resolution "480p"' in out
+    assert 'resolution "full"' in out
+    assert sorted(path.name for path in (tmp_path / "pics").iterdir()) == ["f", "s"]
+
+
 def test_predictions_of_unknown_origin_are_not_used(tmp_path, weights, counted, capsys) -> None:
     root, output = trees.make(tmp_path / "data", "badja"), tmp_path / "r.json"
     run("badja", root, output, "--model", weights)
@@ -165,6 +241,11 @@ def test_a_folder_in_which_nothing_can_be_kept(tmp_path, weights, counted, capsy
         ("badja", ("--protocol", "jhmdb-vfs"), "--protocol jhmdb-vfs: unknown for badja"),
         ("badja", ("--task", "joints"), "badja has one task only"),
         ("badja", ("--query-mode", "strided"), "gives all queries in the first frame"),
+        ("badja", ("--resolution", "full"), "--resolution full: only davis-2016 and davis-2017 have this choice"),
+        ("davis-2016", ("--resolution", "4K"), "--resolution 4K: unknown; expected one of 480p, full"),
+        ("davis-2016", ("--resolution", "full"), "JPEGImages: no folder Full-Resolution or 1080p in it"),
+        ("badja", ("--device", "foo"), "--device foo: cannot be used here ("),
+        ("badja", ("--device", "meta"), "--device meta: cannot be used here ("),
         ("badja", ("--model", "samepoint-bas"), "unknown model 'samepoint-bas'"),
         ("badja", ("--predictions", ".", "--overwrite"), "--overwrite with --predictions"),
         ("badja", ("--predictions", ".", "--model", "fgvc-untrained"), "--model with --predictions"),
@@ -190,6 +271,48 @@ def test_bad_places_are_one_line(tmp_path, capsys) -> None:
     assert "joint_annotations" in refused(capsys, "badja", "--root", tmp_path / "empty", *output)
     assert "expected .json" in refused(capsys, "badja", "--root", tmp_path / "empty", "--output", tmp_path / "r.txt")
     assert "Missing option" in refused(capsys, "badja", *output)
+
+
+@pytest.fixture(scope="module")
+def matcher(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    return str(save_weights(Matcher(MatcherConfig.tiny()), tmp_path_factory.mktemp("m") / "m.safetensors", {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("badja", ()),
+        ("badja", ("--protocol", "fgvc")),
+        ("jhmdb", ()),
+        ("tapvid-davis", ()),
+        ("davis-2016", ()),
+        ("davis-2017", ("--protocol", "crw")),
+    ],
+)
+def test_a_matcher_follows_nothing(name, more, matcher, tmp_path, capsys) -> None:
+    root = trees.make(tmp_path / "data", name)
+    said = refused(capsys, name, "--root", root, "--output", tmp_path / "r.json", "--model", matcher, *more)
+    assert f"--model {matcher}: a matcher follows nothing through a video; it is for spair-71k, spair-u, pf-" in said
+    assert not (tmp_path / "r.predictions").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a PyTorch without CUDA")
+def test_a_device_that_is_not_there(weights, tmp_path, capsys) -> None:
+    root = trees.make(tmp_path / "data", "badja")
+    asked = ("badja", "--root", root, "--output", tmp_path / "r.json", "--model", weights, "--device", "cuda")
+    assert "--device cuda: cannot be used here (" in refused(capsys, *asked)
+    assert not (tmp_path / "r.predictions").exists()
+
+
+def test_a_network_without_the_map_that_settings_want(weights, tmp_path, capsys) -> None:
+    vit = tmp_path / "vit.pth"
+    torch.save(VisionTransformer(64, 4, 1, 64, 8, 4, True, (2,)).state_dict(), vit)
+    for name, message in (("jhmdb", "wants a map of stride 4"), ("davis-2016", "strides: 4 wanted")):
+        root = trees.make(tmp_path / name, name)
+        asked = (name, "--root", root, "--output", tmp_path / "r.json", "--model", vit)
+        assert message in refused(capsys, *asked, "--protocol", "spa-then-temp-stride4")
+        assert not (tmp_path / "r.predictions").exists()
 
 
 def test_strided_queries_are_followed_back(tmp_path, weights, small_work) -> None:

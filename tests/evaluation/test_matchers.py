@@ -35,6 +35,21 @@ def test_neighbours_decide_together_whatever_the_network(tmp_path: Path) -> None
     assert "grid" in alone["settings"]["pairs"]
 
 
+def test_what_cannot_match_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = benchmark_trees.make(tmp_path / "root", "pf-willow")
+    config = MatcherConfig.tiny().model_copy(update={"external": True, "frozen": True})
+    bare = save_weights(Matcher(config), tmp_path / "bare.safetensors", {})
+    asked = ("pf-willow", "--root", root, "-o", tmp_path / "out.json", "--model")
+    assert "its file leaves the backbone out; give it with --backbone" in refused(capsys, *asked, bare)
+    said = refused(capsys, *asked, "fgvc-untrained", "--protocol", "consensus")
+    assert "a matcher takes a vision transformer or a point network, got ResNet" in said
+    said = refused(capsys, *asked, "fgvc-untrained", "--backbone", "fgvc-untrained")
+    assert "only a matcher that leaves it out takes one" in said
+    assert not (tmp_path / "out.predictions").exists()
+
+
 def test_consensus_is_for_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = benchmark_trees.make(tmp_path / "root", "badja")
     said = refused(capsys, "badja", "--root", root, "-o", tmp_path / "out.json", "--protocol", "consensus")

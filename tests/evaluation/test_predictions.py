@@ -108,8 +108,25 @@ def test_differences_are_told(tmp_path) -> None:
         store(tmp_path / "p", a=1, b={"d": 3}).begin()
     newer = store(tmp_path / "p", a=1, b={"c": 2, "d": 3})
     newer.made_by["version"] = "2"
-    newer.begin()
-    assert newer.made_by["version"] == "1"  # that made what is there
+    for refuse in (newer.check, newer.begin):
+        with pytest.raises(InputError, match=r'p: holds predictions made by another version \(version: "1", now "2"\)'):
+            refuse()
+    newer.begin(overwrite=True)
+    newer.check()
+
+
+def test_a_check_changes_nothing(tmp_path) -> None:
+    store(tmp_path / "p").check()
+    assert not (tmp_path / "p").exists()
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "a.npz").write_bytes(b"")
+    with pytest.raises(InputError, match=r"holds predictions but no settings\.json"):
+        store(tmp_path / "p").check()
+    (tmp_path / "p" / "settings.json").write_text("damaged")
+    with pytest.raises(InputError, match=r"settings\.json: not readable as JSON"):
+        store(tmp_path / "p").check()
+    store(tmp_path / "p").begin(overwrite=True)
+    assert [path.name for path in (tmp_path / "p").iterdir()] == ["settings.json"]
 
 
 def test_peak_memory_grows_with_what_was_held() -> None:

@@ -85,6 +85,8 @@ def test_a_small_report_as_markdown(tmp_path: Path) -> None:
         {"protocol": {"aggregation": "point"}},
         {"protocol": {"frame_0": True}},
         {"protocol": {"comparison": "le"}},  # a key that this version does not know
+        {"protocol": {"resolution": "full"}},
+        {"protocol": {"annotations": "csv"}},
         {"found": 3},
         {"per_item": {"camel": {"PCK@0.2": 83.6}}},
         {"per_item": {}},
@@ -113,6 +115,26 @@ def test_settings_of_one_name_that_differ_are_told(tmp_path: Path) -> None:
         },
     )[0]
     assert table.notes[-1] == "Settings samepoint differ in points.memory: base, samepoint: 5; b, samepoint: 20"
+
+
+def test_what_the_scores_leave_out_is_told_where_it_is_something(tmp_path: Path) -> None:
+    lines = {"videos": 0, "points": 1200}
+    same = tables(tmp_path, {"excluded": lines}, {"excluded": lines, "model": {"name": "b"}})[0]
+    assert same.notes == ("Left out of the scores: points (1,200)",)
+    table = tables(tmp_path, {"excluded": {"videos": 0}}, {"excluded": {"videos": 2}, "model": {"name": "b"}})[0]
+    assert table.notes == ("Left out of the scores of b, samepoint: videos (2)",)
+
+
+def test_all_clips_are_not_the_test_clips(tmp_path: Path) -> None:
+    """JHMDB without its lists: 928 clips, which must not stand beside figures of the 268."""
+    change = {"benchmark": "jhmdb", "found": 928, "missing": ["val_list.txt"], "metrics": {"PCK@0.1": 60.0}}
+    protocol = {"name": "jhmdb-vfs", "size": None, "aggregation": "joint"}
+    settings_ = {"joints": {"name": "fgvc", "size": [320, 320]}}
+    ours, apart = tables(tmp_path, {**change, "protocol": protocol, "settings": settings_})
+    assert len(ours.rows) == 1
+    assert "928 items, where the set has 268 (camel, cows); 1 missing." in ours.facts[0]
+    reasons = cells(apart, "comparable?")
+    assert all("ours covers 928 items, where the set has 268, 1 missing" in reason for reason in reasons)
 
 
 def test_the_best_is_marked_within_one_input_size(tmp_path: Path) -> None:
@@ -155,6 +177,7 @@ def test_published_numbers_stand_beside_ours_only_under_the_same_conditions(tmp_
     ("change", "reason"),
     [
         ({"found": 3}, "ours covers 3 of 7 items"),
+        ({"missing": ["bear/00003.jpg"]}, "ours covers 7 of 7 items, 1 missing"),
         ({"settings": {"points": {"name": "x", "size": None}}}, "its input is 320 x 512, ours native"),
         ({"protocol": {"name": "badja-visible"}}, "its protocol is badja-pips, ours badja-visible"),
         ({"metrics": {"delta_3px": 3.0}}, "it has no metric in common with ours"),

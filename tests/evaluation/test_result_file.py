@@ -41,6 +41,11 @@ def test_what_another_protocol_says_of_itself_counts(tmp_path: Path) -> None:
         ("badja", 2, [], False, 5),  # --limit
         ("robotap", 300, [], True, 0),
         ("robotap", 300, ["x.pkl"], False, 1),  # parts of long videos hide that some are missing
+        ("badja", 7, ["camel/00003.jpg"], False, 1),  # as many items, but not all is there
+        ("badja", 8, [], False, 0),  # an animal of one's own
+        ("jhmdb", 928, ["val_list.txt"], False, 1),  # without a list all clips are taken
+        ("jhmdb", 268, [], True, 0),
+        ("robotap", 200, ["20 of 265 videos"], False, 65),
         ("spair-u", 5, [], True, 0),
         ("spair-u", 5, ["a", "b"], False, 2),
     ],
@@ -50,6 +55,23 @@ def test_whether_a_result_covers_its_set(
 ) -> None:
     result = read_result(write(tmp_path / "a.json", benchmark=benchmark, found=found, missing=missing))
     assert (result.whole, result.lacking) == (whole, lacking)
+
+
+def test_more_items_than_the_set_has_are_not_a_part_of_it(tmp_path: Path) -> None:
+    result = read_result(write(tmp_path / "a.json", benchmark="jhmdb", found=928, missing=["val_list.txt"]))
+    assert result.coverage == "928 items, where the set has 268"
+    assert result.shortfall == "928 items, where the set has 268, 1 missing"
+    result = read_result(write(tmp_path / "a.json", found=7, missing=["camel/00003.jpg"]))
+    assert (result.coverage, result.shortfall) == ("7 of 7 items", "7 of 7 items, 1 missing")
+    result = read_result(write(tmp_path / "a.json"))
+    assert result.coverage == result.shortfall == "2 of 7 items"
+
+
+def test_what_is_left_out_is_read_where_it_is_told(tmp_path: Path) -> None:
+    others = {"badja-fgvc": {"metrics": {}, "per_item": {}, "excluded": {"points": 3}}}
+    result = read_result(write(tmp_path / "a.json", excluded={"videos": 1}, other_protocols=others))
+    assert [one.excluded for one in result.scored] == [{"videos": 1}, {"points": 3}]
+    assert read_result(write(tmp_path / "b.json")).scored[0].excluded == {}  # of an earlier version
 
 
 def test_settings_without_tasks(tmp_path: Path) -> None:
@@ -90,6 +112,12 @@ def test_a_key_that_lacks_is_named(tmp_path: Path, key: str) -> None:
         ({"seconds": "1"}, 'seconds is "1"; expected a whole number or a number or null'),
         ({"predictions": 1}, "predictions is 1; expected the path of a folder"),
         ({"other_protocols": {"a": {}}}, "other_protocols 'a' is {}; expected an object"),
+        ({"excluded": [1]}, r"excluded is \[1\]; expected an object of whole numbers, 0 or more"),
+        ({"excluded": {"videos": -1}}, r'excluded is {"videos": -1}; expected an object of whole numbers'),
+        (
+            {"other_protocols": {"a": {"metrics": {}, "per_item": {}, "excluded": {"videos": True}}}},
+            "excluded of other_protocols 'a' is .*expected an object of whole numbers",
+        ),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

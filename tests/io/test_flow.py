@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as arrays
 
 from samepoint.errors import InputError, MissingExtraError
 from samepoint.io.flow import read_flow
+from tests.datasets.fuzz import used_or_named
 
 FLOWS = arrays.arrays(
     np.float32,
@@ -83,6 +84,74 @@ def test_flo5(tmp_path) -> None:
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     with pytest.raises(InputError, match=r"a\.flo5: not an HDF5 file"):
         read_flow(path)
+
+
+STORED = arrays.array_shapes(min_dims=3, max_dims=3, max_side=4).map(lambda shape: (*shape[:2], 2))
+SHAPES = STORED | arrays.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=3)
+TYPES = st.sampled_from(["<f2", "<f4", ">f4", "<f8", ">f8", "<i4", "|u1", "?", "<c8"])
+CONTENT = st.tuples(TYPES, SHAPES).flatmap(lambda kind: arrays.arrays(*kind))
+HOW = st.sampled_from([{}, {"compression": "gzip"}, {"fletcher32": True}, {"chunks": True}])
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    content=CONTENT, how=HOW, name=st.sampled_from(["flow", "flow", "flow", "flow/x", "other"]), rows=st.integers(0, 4)
+)
+def test_any_flo5_is_read_as_it_stands_or_named(tmp_path_factory, content, how, name, rows) -> None:
+    """Whatever numbers, kind and shape were written, or how much of them."""
+    h5py = pytest.importorskip("h5py", reason="needs h5py")
+    path = tmp_path_factory.mktemp("flow") / "a.flo5"
+    whole = rows >= len(content)
+    with h5py.File(path, "w") as file:
+        if not whole:  # a writer that was killed: HDF5 fills up with zeros
+            how = {**how, "chunks": (1,) * content.ndim} if 0 not in content.shape else {}
+        stored = file.create_dataset(name, content.shape, content.dtype, **(how if 0 not in content.shape else {}))
+        if rows and content.size:
+            stored[:rows] = content[:rows]
+    with used_or_named(path):
+        flow = read_flow(path)
+        assert (name, whole, flow.dtype, content.dtype.kind) == ("flow", True, np.float32, "f")
+        with np.errstate(over="ignore"):
+            np.testing.assert_array_equal(flow, content.astype(np.float32))
+        np.testing.assert_array_equal(np.isinf(flow), np.isinf(content))  # too large for float32 is not infinite
+
+
+@settings(deadline=None, max_examples=100)
+@given(data=st.data())
+def test_damaged_flo5_is_read_as_it_was_or_named(tmp_path_factory, data) -> None:
+    """Cut anywhere, or its compressed numbers changed: HDF5's own structures are not, its library may crash on them."""
+    h5py = pytest.importorskip("h5py", reason="needs h5py")
+    path = tmp_path_factory.mktemp("flow") / "a.flo5"
+    flow = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
+    with h5py.File(path, "w") as file:
+        stored = file.create_dataset("flow", data=flow, compression="gzip", fletcher32=data.draw(st.booleans()))
+        chunk = stored.id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(0, len(content) - 1)) :]
+    else:
+        for _ in range(data.draw(st.integers(1, 4))):
+            content[chunk.byte_offset + data.draw(st.integers(0, chunk.size - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    with used_or_named(path):
+        np.testing.assert_array_equal(read_flow(path), flow)
+
+
+def test_flo5_too_large_for_float32_is_no_motion(tmp_path) -> None:
+    h5py = pytest.importorskip("h5py", reason="needs h5py")
+    with h5py.File(tmp_path / "a.flo5", "w") as file:
+        file.create_dataset("flow", data=np.full((1, 1, 2), 1e300))
+    with pytest.raises(InputError, match=r"a\.flo5: 'flow' holds numbers that are no motion in pixels, up to 1e\+300"):
+        read_flow(tmp_path / "a.flo5")
+
+
+def test_flo5_that_was_not_written_to_its_end(tmp_path) -> None:
+    h5py = pytest.importorskip("h5py", reason="needs h5py")
+    for how in ({}, {"chunks": (1, 2, 2)}, {"chunks": (4096, 4096, 2)}):
+        with h5py.File(tmp_path / "a.flo5", "w") as file:
+            file.create_dataset("flow", (1_000_000, 1_000_000, 2), np.float32, **how)
+        with pytest.raises(InputError, match=r"a\.flo5: a part of 'flow' was never written"):
+            read_flow(tmp_path / "a.flo5")
 
 
 def test_flo5_without_h5py_names_the_extra(tmp_path, monkeypatch) -> None:

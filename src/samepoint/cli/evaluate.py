@@ -46,6 +46,10 @@ def evaluate(
     task: Annotated[
         str | None, typer.Option("--task", metavar="TASK", help="JHMDB: joints or masks only [both].")
     ] = None,
+    resolution: Annotated[
+        str | None,
+        typer.Option("--resolution", metavar="SIZE", help="DAVIS: 480p or full [480p, where it is there]."),
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="Only the first N items.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make every prediction anew, whatever made those that are there.")
@@ -73,7 +77,8 @@ def evaluate(
     from samepoint.evaluation.names import split_protocols
 
     settings, scoring = split_protocols(benchmark, protocol or [])
-    asked = Asked(root, Model(model or "samepoint-base", device, backbone), settings, scoring, query_mode, task)
+    network = Model(model or "samepoint-base", device, backbone)
+    asked = Asked(root, network, settings, scoring, query_mode, task, resolution=resolution)
     first = by_environment().rank == 0
     result = None
     if predictions is not None:
@@ -103,10 +108,11 @@ def table(result: dict[str, Any], output: Path) -> str:
     size = "x".join(map(str, facts["size"])) if facts["size"] else "the items' own size"
     counts = ", ".join(f"{count} with {task}" for task, count in result["tasks"].items())
     shared = f" ({counts})" if len(result["tasks"]) > 1 else ""
+    more = "".join(f", {key} {facts[key]}" for key in ("annotations", "resolution") if key in facts)
     lines = [
         f"{result['benchmark']}: {result['found']} items{shared}, model {result['model']['name']}",
-        f"protocol {facts['name']}: scored at {size}, queries {facts['query_mode']}, mean over {facts['aggregation']}; "
-        f"settings {facts['settings']}",
+        f"protocol {facts['name']}: scored at {size}, queries {facts['query_mode']}, mean over {facts['aggregation']}"
+        f"{more}; settings {facts['settings']}",
     ]
     # Of classes and difficulties: too many for a screen.
     groups = [name for name in result["metrics"] if " PCK@" in name and not name.startswith("without")]
@@ -116,9 +122,17 @@ def table(result: dict[str, Any], output: Path) -> str:
     for name, other in result["other_protocols"].items():
         scores = ", ".join(f"{key} {_number(value)}" for key, value in list(other["metrics"].items())[:3])
         lines.append(f"  by {name}: {scores}")
+    lines += _left_out("", result["excluded"])
+    for name, other in result["other_protocols"].items():
+        lines += _left_out(f" by {name}", other["excluded"])
     lines += [f"missing: {text}" for text in result["missing"]]
     lines.append(f"wrote {output} and {result['predictions']}/ ({result['seconds']:.1f} s of prediction)")
     return "\n".join(lines)
+
+
+def _left_out(whose: str, excluded: dict[str, int]) -> list[str]:
+    told = ", ".join(f"{what} ({count:,})" for what, count in excluded.items() if count)
+    return [f"left out{whose}: {told}"] if told else []
 
 
 def _number(value: float | None) -> str:

@@ -3,8 +3,8 @@
     JPEGImages/<resolution>/<sequence>/00000.jpg    Annotations/<resolution>/<sequence>/00000.png
     ImageSets/2017/val.txt (2017: a name a line)    ImageSets/480p/val.txt (2016: a picture and a mask a line)
 
-2017 stores object numbers in palette PNGs, 255 where nothing is said; 2016 one object, 8-bit grey 0 or 255. Without a
-list every sequence found is used, sorted.
+2017 stores object numbers in palette PNGs, 255 where nothing is said; 2016 one object, 0 or 255, in grey or palette
+PNGs. Without a list every sequence found is used, sorted.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from samepoint.io.images import image_size, list_images
 from samepoint.structures import Video
 
 Benchmark = Literal["davis-2016", "davis-2017"]
+Resolution = Literal["480p", "full"]
 
 VOID = 255
 """Label of pixels about which 2017 says nothing."""
@@ -34,6 +35,9 @@ EXPECTED = {"davis-2016": (20, 1376), "davis-2017": (30, 1999)}
 
 RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
 """Folders of the official archives; 1080p is 2016's word for the full one."""
+
+FULL: Literal["full"] = "full"
+"""Asks for whichever of the two full ones is there."""
 
 _LISTS = {
     "davis-2016": ("ImageSets/{resolution}/{split}.txt", "ImageSets/2016/{split}.txt"),
@@ -78,23 +82,48 @@ class DavisSequence:
         """Labels (H, W) of one frame: 0 background, 1 to K objects, 255 void; of 2016 the labels 0 and 1 alone.
 
         Raises:
-            InputError: the mask cannot be read, is of another size than the frames, or holds what is not a mask of
-                this benchmark.
+            InputError: the mask cannot be read, is of another size than the frames, holds what is not a mask of this
+                benchmark, or is the first and shows no object.
         """
+        path = self.mask_paths[index]
+        labels = self._labels(path, *self._stored(index))
+        if index == 0 and not _objects(labels).any():
+            void = "; 255 is void, not an object" if labels.any() else ""
+            raise InputError(f"{path}: no object in a sequence's first mask, which says what is followed{void}")
+        return labels
+
+    def _stored(self, index: int) -> tuple[NDArray[np.uint8], str]:
+        """A mask's values and kind, see :func:`read_stored`, its size checked."""
         path = self.mask_paths[index]
         stored, kind = read_stored(path)
         if stored.shape != self.size:
             raise InputError(f"{path}: is {stored.shape[1]}x{stored.shape[0]}, its frame {self.size[1]}x{self.size[0]}")
+        return stored, kind
+
+    def _labels(self, path: Path, stored: NDArray[np.uint8], kind: str) -> NDArray[np.uint8]:
         top = int(stored.max(initial=0))
         if self.benchmark == "davis-2017":
-            if kind == "grey" and top == VOID and not ((stored > 0) & (stored < VOID)).any():
+            if kind == "grey" and top == VOID and not _objects(stored).any():
                 raise InputError(f"{path}: grey 0 and 255 as in DAVIS-2016; expected a palette PNG of object numbers")
             return stored
-        if kind == "palette":  # 2017's annotation under 2016's list: every object belongs to the foreground
-            return ((stored > 0) & (stored < VOID)).astype(np.uint8)
+        if kind == "palette":
+            if not self._is_black_and_white:  # 2017's annotation: every object belongs to the foreground
+                return _objects(stored).astype(np.uint8)
+            if _objects(stored).any():
+                raise InputError(f"{path}: labels beside 0 and 255, which are all that the first mask holds")
+            return (stored == VOID).astype(np.uint8)
         if 1 < top < 128:
             raise InputError(f"{path}: grey levels up to {top}; expected 0 and 255")
         return (stored >= min(max(top, 1), 128)).astype(np.uint8)
+
+    @cached_property
+    def _is_black_and_white(self) -> bool:
+        """Whether 255 is the object of a palette PNG: it is the first mask's only value above 0.
+
+        Later masks do not tell: of 2017's objects nothing but void may be left in a frame.
+        """
+        stored = self._stored(0)[0]
+        return bool(stored.any()) and not _objects(stored).any()
 
     def masks(self) -> NDArray[np.uint8]:
         """Labels (T, H, W), see :meth:`mask`."""
@@ -116,7 +145,7 @@ def names(
         root: the folder that holds ``JPEGImages/``.
         benchmark: whose list and masks.
         split: the list's name.
-        resolution: one of ``RESOLUTIONS``; the first of them that is there when None.
+        resolution: one of ``RESOLUTIONS``, or ``full``; the first of them that is there when None.
 
     Raises:
         InputError: nothing there, or a list cannot be used.
@@ -151,12 +180,17 @@ def sequences(
     return tuple(_sequence(folder, benchmark, resolution, name) for name in known if only is None or name in only)
 
 
-def check(root: str | Path, benchmark: Benchmark = "davis-2017") -> Check:
-    """What of the split ``val`` lies below ``root`` (the folder that holds ``JPEGImages/``)."""
+def resolution_of(root: str | Path, benchmark: Benchmark = "davis-2017", resolution: str | None = None) -> Resolution:
+    """Which of the two resolutions :func:`names` takes, whatever its folder is called. Raises InputError as it does."""
+    return "480p" if _layout(root, benchmark, resolution)[1] == "480p" else FULL
+
+
+def check(root: str | Path, benchmark: Benchmark = "davis-2017", resolution: str | None = None) -> Check:
+    """What of the split ``val`` lies below ``root`` (the folder that holds ``JPEGImages/``), see :func:`names`."""
     where = f"get {_WHERE[benchmark]}"
     count, frames_expected = EXPECTED[benchmark]
     try:
-        folder, resolution = _layout(root, benchmark, None)
+        folder, resolution = _layout(root, benchmark, resolution)
         wanted = _listed(folder, benchmark, "val", resolution)
     except InputError as error:
         return Check(benchmark, Path(root), 0, (f"{error}; {where}",), ())
@@ -193,12 +227,20 @@ def _layout(root: str | Path, benchmark: str, resolution: str | None) -> tuple[P
     if benchmark not in get_args(Benchmark):
         raise InputError(f"unknown benchmark {benchmark!r}; expected one of {', '.join(get_args(Benchmark))}")
     folder = folder_of(root, "DAVIS's JPEGImages/ and Annotations/")
-    if resolution is not None and resolution not in RESOLUTIONS:
-        raise InputError(f"unknown resolution {resolution!r}; expected one of {', '.join(RESOLUTIONS)}")
-    for choice in RESOLUTIONS if resolution is None else (resolution,):
+    if resolution not in (None, FULL, *RESOLUTIONS):
+        raise InputError(f"unknown resolution {resolution!r}; expected one of {', '.join((*RESOLUTIONS, FULL))}")
+    choices: tuple[str, ...] = RESOLUTIONS
+    if resolution is not None:
+        choices = RESOLUTIONS[1:] if resolution == FULL else (resolution,)
+    for choice in choices:
         if (folder / "JPEGImages" / choice).is_dir():
             return folder, choice
-    raise InputError(f"{folder / 'JPEGImages'}: no folder {resolution or ' or '.join(RESOLUTIONS)} in it")
+    raise InputError(f"{folder / 'JPEGImages'}: no folder {' or '.join(choices)} in it")
+
+
+def _objects(stored: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Pixels of an object's number, neither background nor void."""
+    return (stored > 0) & (stored < VOID)
 
 
 def _listed(folder: Path, benchmark: str, split: str, resolution: str) -> tuple[str, ...] | None:

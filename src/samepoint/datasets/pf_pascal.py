@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -84,7 +85,7 @@ def pairs(root: str | Path, split: str = "test", *, without_leaked: bool = False
     if split == "test" and (without_leaked or _list(folder, "trn").is_file()):
         training = {(row.source, row.target) for row in _rows(folder, "trn")}
     known = {row.name: row for row in rows}
-    found = Pairs(rows, lambda entry: _read(folder, split, known[entry.name], training))
+    found = Pairs(rows, partial(_read, folder, known, training))
     return found.without(_leaked(rows, training)) if without_leaked and training is not None else found
 
 
@@ -109,33 +110,38 @@ def leakage(root: str | Path) -> Leakage:
     )
 
 
-def check(root: Path) -> Check:
-    """What is there: three lists, pictures and annotations of every row; and the leakage between the lists."""
+def lacking(root: str | Path, entries: Iterable[PairName]) -> list[str]:
+    """The names of those entries that lack a picture or, where the list does not say them, its points."""
+    folder = Path(root)
+    found = []
+    for entry in entries:
+        has_points = isinstance(entry, _Row) and entry.source_xy is not None
+        if _absent_pictures(folder, entry) or (not has_points and _absent_annotations(folder, entry)):
+            found.append(entry.name)
+    return found
+
+
+def check(root: Path, splits: Sequence[str] = tuple(SPLITS)) -> Check:
+    """What is there: lists of the splits, pictures and annotations of every row; and the leakage between the lists."""
     missing: list[str] = []
     notes = ["licence: research use; the pictures are PASCAL VOC's (Flickr terms)"]
     found = 0
     read: set[str] = set()
     pictures: set[str] = set()
     annotations: set[str] = set()
-    for split, expected in SPLITS.items():
+    for split in splits:
         try:
-            rows = _rows(root, split)
+            rows, expected = _rows(root, split), SPLITS[split]
         except InputError as error:
             missing.append(str(error))
             continue
         read.add(split)
         if len(rows) < expected:
             missing.append(f"{_list(root, split).name}: {len(rows):,} rows, published are {expected:,}; {SOURCE_LISTS}")
+        found += len(rows) - len(lacking(root, rows))
         for row in rows:
-            absent = {f"JPEGImages/{n}.jpg" for n in (row.source, row.target) if not _picture(root, n).is_file()}
-            unread = {
-                f"Annotations/{row.category}/{n}.mat"
-                for n in (row.source, row.target)
-                if not _annotation(root, row.category, n).is_file()
-            }
-            found += not absent and (split == "test" or not unread)
-            pictures |= absent
-            annotations |= unread
+            pictures |= _absent_pictures(root, row)
+            annotations |= _absent_annotations(root, row)
     if not read:
         folders = [kind for kind in ("JPEGImages", "Annotations") if not _home(root, kind).is_dir()]
         missing += [f"{_home(root, kind)}: no such folder; {SOURCE}" for kind in folders]
@@ -168,6 +174,18 @@ def _picture(root: Path, name: str) -> Path:
 
 def _annotation(root: Path, category: str, name: str) -> Path:
     return _home(root, "Annotations") / category / f"{name}.mat"
+
+
+def _absent_pictures(root: Path, row: PairName) -> set[str]:
+    return {f"JPEGImages/{name}.jpg" for name in (row.source, row.target) if not _picture(root, name).is_file()}
+
+
+def _absent_annotations(root: Path, row: PairName) -> set[str]:
+    return {
+        f"Annotations/{row.category}/{name}.mat"
+        for name in (row.source, row.target)
+        if not _annotation(root, row.category, name).is_file()
+    }
 
 
 def _home(root: Path, kind: str) -> Path:
@@ -246,7 +264,8 @@ def _number(text: str, place: str) -> float:
     return value
 
 
-def _read(root: Path, split: str, row: _Row, training: set[tuple[str, str]] | None) -> ImagePair:
+def _read(root: Path, known: Mapping[str, _Row], training: set[tuple[str, str]] | None, entry: PairName) -> ImagePair:
+    row = known[entry.name]
     paths = [_annotation(root, row.category, name) for name in (row.source, row.target)]
     seen: list[NDArray[np.float32]]
     boxes: list[NDArray[np.float32] | None]

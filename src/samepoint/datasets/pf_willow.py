@@ -11,16 +11,16 @@ benchmark's threshold comes from the points. Coordinates: see :mod:`samepoint.da
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import permutations
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samepoint.datasets.check import Check, listed, some
+from samepoint.datasets.check import Check, entries_of, listed, some
 from samepoint.datasets.pairs import ImagePair, PairName, Pairs, points
 from samepoint.errors import InputError
 from samepoint.io.matlab import read_mat
@@ -32,9 +32,10 @@ SUB_CLASSES = (
 POINTS = 10
 PICTURES = 10
 """In each sub-class."""
+PAIRS = len(SUB_CLASSES) * PICTURES * (PICTURES - 1)
+"""Ordered, within the sub-classes."""
 SOURCE = "get PF-dataset.zip from www.di.ens.fr/willow/research/proposalflow"
 _COLUMNS = 2 + 4 * POINTS
-_NEEDED = (".png", ".mat")
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,15 @@ def pairs(root: str | Path, split: str = "test") -> Pairs:
     path = _list(Path(root))
     rows = _generated(folder) if path is None else _rows(path)
     known = {row.name: row for row in rows}
-    annotated = lru_cache(maxsize=4 * PICTURES)(_points)
-    return Pairs(rows, lambda entry: _pair(folder, known[entry.name], annotated))
+    return Pairs(rows, partial(_pair, folder, known))
+
+
+def lacking(root: str | Path, entries: Iterable[PairName]) -> list[str]:
+    """The names of those entries that lack a picture or, where the list does not say them, its points."""
+    folder = _home(Path(root))
+    listed_pairs = tuple(entries)
+    there = {name: entries_of(folder / name) for name in {entry.category for entry in listed_pairs}}
+    return [entry.name for entry in listed_pairs if not _files(entry) <= there[entry.category]]
 
 
 def check(root: Path) -> Check:
@@ -70,12 +78,7 @@ def check(root: Path) -> Check:
     except InputError as error:
         rows = ()
         missing.append(str(error))
-    usable = sum(
-        all(
-            _file(home, row.category, name, suffix).is_file() for name in (row.source, row.target) for suffix in _NEEDED
-        )
-        for row in rows
-    )
+    usable = len(rows) - len(lacking(root, rows))
     absent = [name for name in SUB_CLASSES if not (home / name).is_dir()]
     if absent:
         missing.append(f"{len(absent)} of {len(SUB_CLASSES)} sub-classes ({', '.join(absent)}); {SOURCE}")
@@ -108,6 +111,13 @@ def _list(root: Path) -> Path | None:
 
 def _file(folder: Path, category: str, name: str, suffix: str) -> Path:
     return folder / category / f"{name}{suffix}"
+
+
+def _files(entry: PairName) -> set[str]:
+    """The names of the files that a pair needs."""
+    has_points = isinstance(entry, _Row) and entry.source_xy is not None
+    suffixes = (".png",) if has_points else (".png", ".mat")
+    return {f"{name}{suffix}" for name in (entry.source, entry.target) for suffix in suffixes}
 
 
 def _generated(folder: Path) -> list[_Row]:
@@ -153,11 +163,12 @@ def _row(line: str, index: int, place: str) -> _Row:
     return _Row(name, source.parent.name, source.stem, target.stem, source_xy, target_xy)
 
 
-def _pair(folder: Path, row: _Row, annotated: Callable[[Path], NDArray[np.float32]]) -> ImagePair:
+def _pair(folder: Path, known: Mapping[str, _Row], entry: PairName) -> ImagePair:
+    row = known[entry.name]
     source_xy, target_xy = row.source_xy, row.target_xy
     if source_xy is None or target_xy is None:
-        source_xy = annotated(_file(folder, row.category, row.source, ".mat"))
-        target_xy = annotated(_file(folder, row.category, row.target, ".mat"))
+        source_xy = _annotated(_file(folder, row.category, row.source, ".mat"))
+        target_xy = _annotated(_file(folder, row.category, row.target, ".mat"))
     return ImagePair(
         name=row.name,
         category=row.category,
@@ -168,7 +179,13 @@ def _pair(folder: Path, row: _Row, annotated: Callable[[Path], NDArray[np.float3
     )
 
 
-def _points(path: Path) -> NDArray[np.float32]:
+def _annotated(path: Path) -> NDArray[np.float32]:
+    return _points(path, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@lru_cache(maxsize=4 * PICTURES)
+def _points(path: Path, changed: int) -> NDArray[np.float32]:
+    """Kept while the file, last ``changed`` then, stays as it is: many pairs share few pictures."""
     arrays = read_mat(path)
     if "pts_coord" not in arrays:
         raise InputError(f"{path}: no array 'pts_coord'; it has {', '.join(arrays) or 'none'}")

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ def pairs(root: str | Path, split: str = "test") -> Pairs:
             annotation or pictures.
     """
     folder = Path(root)
-    return Pairs(_layout(folder, split), lambda entry: _read(folder, folder, split, entry))
+    return Pairs(_layout(folder, split), partial(_read, folder, folder, split))
 
 
 def pairs_u(root: str | Path, base: str | Path | None = None) -> Pairs:
@@ -64,7 +66,7 @@ def pairs_u(root: str | Path, base: str | Path | None = None) -> Pairs:
     entries = _layout(home, "test")
     kept = [entry for entry in entries if f"{entry.name}.json" in there]
     skipped = [entry.name for entry in entries if f"{entry.name}.json" not in there]
-    return Pairs(kept, lambda entry: _read(folder, home, "test", entry), skipped)
+    return Pairs(kept, partial(_read, folder, home, "test"), skipped)
 
 
 def read_mask(path: Path, category: str) -> NDArray[np.bool_]:
@@ -81,23 +83,33 @@ def read_mask(path: Path, category: str) -> NDArray[np.bool_]:
     return values == PASCAL.index(category) + 1
 
 
-def check(root: Path) -> Check:
-    """What of SPair-71k is there: the three lists, an annotation for every line, both pictures of it."""
+def lacking(root: str | Path, entries: Iterable[PairName], split: str = "test") -> list[str]:
+    """The names of those entries of SPair-71k's list that lack their annotation or a picture."""
+    return _sorted_out(Path(root), Path(root), split, entries)[1]
+
+
+def lacking_u(root: str | Path, entries: Iterable[PairName]) -> list[str]:
+    """As :func:`lacking`, for entries of SPair-U. Raises InputError where SPair-71k is not found."""
+    return _sorted_out(Path(root), _base(Path(root)), "test", entries)[1]
+
+
+def check(root: Path, splits: Sequence[str] = tuple(SPLITS)) -> Check:
+    """What of SPair-71k is there: the lists of the splits, an annotation for every line, both pictures of it."""
     missing: list[str] = []
     notes = ["licence: research use; the pictures are PASCAL VOC 2012's (Flickr terms)"]
     found = 0
     seen: dict[str, set[str]] = {}
-    for split, expected in SPLITS.items():
+    for split in splits:
         try:
-            entries = _layout(root, split)
+            entries, expected = _layout(root, split), SPLITS[split]
         except InputError as error:
             missing.append(str(error))
             continue
         if len(entries) < expected:
             missing.append(f"Layout/large/{split}.txt: {len(entries):,} pairs, published are {expected:,}; {SOURCE}")
-        seen[split] = set()
-        usable, absent = _usable(root, root, split, entries, seen[split])
-        found += usable
+        seen[split] = _pictures(entries)
+        absent, unusable = _sorted_out(root, root, split, entries)
+        found += len(entries) - len(unusable)
         if absent:
             missing.append(f"PairAnnotation/{split}: {some(absent)} of {len(entries):,} listed; {SOURCE}")
     missing += _absent_pictures(root, set().union(*seen.values()))
@@ -118,9 +130,8 @@ def check_u(root: Path) -> Check:
     except InputError as error:
         missing.append(str(error))
     else:
-        pictures: set[str] = set()
-        found, _ = _usable(root, home, "test", kept.entries, pictures)
-        missing += _absent_pictures(home, pictures)
+        found = len(kept) - len(_sorted_out(root, home, "test", kept.entries)[1])
+        missing += _absent_pictures(home, _pictures(kept.entries))
         notes.append(f"{len(kept.skipped):,} of SPair-71k's test pairs have no annotation here and are skipped")
         if home != root:
             notes.append(f"lists and pictures are those of {home}")
@@ -199,21 +210,24 @@ def _mask(root: Path, category: str, name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _usable(
-    annotations: Path, root: Path, split: str, entries: tuple[PairName, ...] | list[PairName], pictures: set[str]
-) -> tuple[int, list[str]]:
-    """How many entries have annotation and pictures, and the annotations that are absent; adds to ``pictures``."""
+def _sorted_out(annotations: Path, root: Path, split: str, entries: Iterable[PairName]) -> tuple[list[str], list[str]]:
+    """The annotations that are absent, and the names of all entries that lack their annotation or a picture."""
     there = entries_of(annotations / "PairAnnotation" / split)
-    images = {category: entries_of(root / "JPEGImages" / category) for category in {e.category for e in entries}}
-    usable, absent = 0, []
-    for entry in entries:
-        names = (f"{entry.source}.jpg", f"{entry.target}.jpg")
-        pictures.update(f"{entry.category}/{name}" for name in names)
+    listed_pairs = tuple(entries)
+    images = {name: entries_of(root / "JPEGImages" / name) for name in {entry.category for entry in listed_pairs}}
+    absent, unusable = [], []
+    for entry in listed_pairs:
+        pictures = {f"{entry.source}.jpg", f"{entry.target}.jpg"}
         if f"{entry.name}.json" not in there:
             absent.append(f"{entry.name}.json")
-        elif all(name in images[entry.category] for name in names):
-            usable += 1
-    return usable, absent
+            unusable.append(entry.name)
+        elif not pictures <= images[entry.category]:
+            unusable.append(entry.name)
+    return absent, unusable
+
+
+def _pictures(entries: Iterable[PairName]) -> set[str]:
+    return {f"{entry.category}/{name}.jpg" for entry in entries for name in (entry.source, entry.target)}
 
 
 def _leakage(seen: dict[str, set[str]]) -> list[str]:

@@ -11,6 +11,7 @@ unlabelled.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,12 +150,20 @@ def _categories(path: Path) -> dict[str, dict[int, str]]:
         return {}
     content = _json(path)
     try:
-        return {
-            name: {int(number): str(thing.get("category", "")) for number, thing in video["objects"].items()}
-            for name, video in content["videos"].items()
-        }
+        return {name: _objects(video["objects"]) for name, video in content["videos"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: not YouTube-VOS's list of videos and objects ({error!r})") from None
+
+
+def _objects(things: Any) -> dict[int, str]:
+    """Categories by number; ValueError where that is not written as a palette counts, or a category is no text."""
+    found = {}
+    for number, thing in things.items():
+        category = thing.get("category", "")
+        if not re.fullmatch(r"[1-9][0-9]{0,2}", number) or int(number) > 255 or not isinstance(category, str):
+            raise ValueError(f"object {number[:20]!r}")
+        found[int(number)] = category
+    return found
 
 
 def _json(path: Path) -> Any:

@@ -120,7 +120,7 @@ def differences(published: Published, group: Group, *, whole_set: bool = True) -
     elif size_text(published.input_size) not in group.inputs:
         found.append(Difference(f"its input is {size_text(published.input_size)}, ours {inputs}"))
     if whole_set and not group.rows[0].result.whole:
-        found.append(Difference(f"ours covers {group.rows[0].result.coverage}"))
+        found.append(Difference(f"ours covers {group.rows[0].result.shortfall}"))
     if not any(name in row.scored.metrics for row in group.rows for name in published.metrics):
         found.append(Difference("it has no metric in common with ours"))
     return found

@@ -48,7 +48,8 @@ def evaluate(
         What was written; None in the processes that only helped.
 
     Raises:
-        InputError: nothing to evaluate, an unknown name, predictions of other settings.
+        InputError: nothing to evaluate, an unknown name, predictions of other settings or another version, a device
+            or network that cannot be used; nothing is written then.
     """
     with company() as us:
         if us.size > 1 and asked.model.device == "cuda":
@@ -56,18 +57,24 @@ def evaluate(
         with us.meeting():
             check_writable(output)
             tasks, names = _items(benchmark, asked, limit)
+            asked.model.check_device()
             folder = output.with_name(f"{output.stem}.predictions")
             stores = {task: Predictions(folder / task, _made_by(benchmark, asked, tasks[task])) for task in tasks}
+            if not overwrite:
+                for store in stores.values():
+                    store.check()
+            # All look before one of them changes a file, and so share out the same list.
+            left = [(task, name) for task in tasks for name in names[task] if overwrite or not stores[task].has(name)]
+            mine = left[us.rank :: us.size]
+            for task in dict.fromkeys(task for task, _ in mine):
+                tasks[task].ready()  # loads the network, whose seconds would be the first item's
+        with us.meeting():
             if us.rank == 0:
                 for store in stores.values():
                     store.begin(overwrite=overwrite)
-        with us.meeting():  # all look before one of them adds a file, and so share out the same list
-            left = [(task, name) for task in tasks for name in names[task] if not stores[task].has(name)]
+        with us.meeting():
             for task in {task for task, _ in left}:
                 check_writable(stores[task].path("any"))
-        mine = left[us.rank :: us.size]
-        if mine:
-            _ = asked.model.network  # loaded here, its seconds would be the first item's
         done = 0
         for task, one in tasks.items():
             wanted = [name for of, name in mine if of == task]
@@ -163,8 +170,14 @@ def _write(
         "missing": list(tasks[first].missing()),
         "metrics": main.metrics,
         "per_item": main.per_item,
+        "excluded": main.excluded,
         "other_protocols": {
-            one.protocol["name"]: {"protocol": one.protocol, "metrics": one.metrics, "per_item": one.per_item}
+            one.protocol["name"]: {
+                "protocol": one.protocol,
+                "metrics": one.metrics,
+                "per_item": one.per_item,
+                "excluded": one.excluded,
+            }
             for one in others
         },
         "model": {"name": str(model.get("name", "not stated")), "sha256": model.get("sha256")},

@@ -34,6 +34,9 @@ SCORING: dict[str, tuple[str, ...]] = {
 NAMES = tuple(SCORING)
 PAIRS = NAMES[-4:]
 VIDEO_POINTS = NAMES[:4]
+DAVIS = ("davis-2016", "davis-2017")
+RESOLUTIONS = ("480p", "full")
+"""In which DAVIS is published."""
 
 
 def check_benchmark(name: str) -> None:

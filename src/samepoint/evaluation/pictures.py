@@ -102,7 +102,15 @@ def draw_results(results: Sequence[Result], folder: Path, count: int) -> list[tu
     return drawn
 
 
-def draw(item: str, predictions: Path, root: Path, benchmark: str, *, direction: str = "s2t") -> Image:
+def draw(
+    item: str,
+    predictions: Path,
+    root: Path,
+    benchmark: str,
+    *,
+    direction: str = "s2t",
+    resolution: str | None = None,
+) -> Image:
     """One item with its prediction, uint8 RGB (H, W, 3).
 
     Points: a few frames, a filled marker where a point is predicted visible, a hollow one where hidden, a white line
@@ -115,6 +123,7 @@ def draw(item: str, predictions: Path, root: Path, benchmark: str, *, direction:
         root: the data set's folder.
         benchmark: the data set.
         direction: of pairs, ``s2t`` or ``t2s``: which picture the predictions lie in.
+        resolution: of DAVIS, ``480p`` or ``full``: which was predicted; the first that is there when None.
 
     Raises:
         InputError: prediction, picture or annotation cannot be read, or do not belong together.
@@ -124,7 +133,7 @@ def draw(item: str, predictions: Path, root: Path, benchmark: str, *, direction:
         if benchmark in _PAIRS:
             return _draw_pair(_pair(benchmark, root, item), arrays["xy"], direction)
         if "labels" in arrays:
-            return _draw_masks(*_masks(benchmark, root, item), arrays["labels"])
+            return _draw_masks(*_masks(benchmark, root, item, resolution), arrays["labels"])
         return _draw_points(*_points(benchmark, root, item, arrays), arrays)
     except KeyError as error:
         raise InputError(f"{predictions}: has no array {error} as predictions for {benchmark} have") from None
@@ -147,11 +156,12 @@ def _draw_result(result: Result, folder: Path, count: int) -> list[Picture]:
         )
     protocol = PROTOCOLS.get(scored.protocol["name"])
     direction = protocol.direction if protocol else "s2t"
+    resolution = scored.protocol.get("resolution")
     pictures, failed = [], []
     for one in picks:
         try:
             path = _prediction(place, one, result)
-            drawn = draw(one.item, path, Path(root), result.benchmark, direction=direction)
+            drawn = draw(one.item, path, Path(root), result.benchmark, direction=direction, resolution=resolution)
         except InputError as error:
             failed.append(str(error))
             continue
@@ -225,7 +235,9 @@ def _points(
     return frames, truth, np.arange(len(frames))
 
 
-def _masks(benchmark: str, root: Path, item: str) -> tuple[NDArray[np.uint8], Callable[[int], NDArray[Any]]]:
+def _masks(
+    benchmark: str, root: Path, item: str, resolution: str | None
+) -> tuple[NDArray[np.uint8], Callable[[int], NDArray[Any]]]:
     """Frames, and the annotated labels of each."""
     if benchmark == "jhmdb":
         from samepoint.datasets import jhmdb
@@ -237,7 +249,8 @@ def _masks(benchmark: str, root: Path, item: str) -> tuple[NDArray[np.uint8], Ca
         return clip.frames(), lambda t: masks[t]
     from samepoint.datasets import davis
 
-    sequence = davis.sequences(root, cast("davis.Benchmark", benchmark), only=[item])[0]
+    year = cast("davis.Benchmark", benchmark)
+    sequence = davis.sequences(root, year, resolution=resolution, only=[item])[0]
     return sequence.frames(), sequence.mask
 
 

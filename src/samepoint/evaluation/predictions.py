@@ -94,6 +94,29 @@ class Predictions:
             raise InputError(f"{folder}: no such folder; predictions were expected there")
         return cls(folder, _stored(folder) or {})
 
+    def check(self) -> None:
+        """See whether :meth:`begin` may go on in the folder; nothing is changed.
+
+        Raises:
+            InputError: it holds predictions of other settings or another version (says what differs), or of unknown
+                ones.
+        """
+        stored = _stored(self.folder)
+        if stored is None:
+            if any(self.folder.rglob("*.npz")):
+                raise InputError(
+                    f"{self.folder}: holds predictions but no {_SETTINGS} that says what made them; "
+                    "give another output, or --overwrite to replace them"
+                )
+            return
+        difference = _difference(_decisive(stored), _decisive(self.made_by))
+        if difference:
+            what = "by another version" if difference.startswith("version: ") else "with other settings"
+            raise InputError(
+                f"{self.folder}: holds predictions made {what} ({difference}); "
+                "give another output, or --overwrite to replace them"
+            )
+
     def begin(self, *, overwrite: bool = False) -> None:
         """Make the folder, or go on in the one that is there.
 
@@ -101,26 +124,16 @@ class Predictions:
             overwrite: give up what is there.
 
         Raises:
-            InputError: it holds predictions of other settings (says which differ) or of unknown ones.
+            InputError: as :meth:`check`, unless it is to be overwritten; or nothing can be kept there.
         """
-        stored = _stored(self.folder)
-        there = stored is not None or any(self.folder.rglob("*.npz"))
-        if there and not overwrite:
-            if stored is None:
-                raise InputError(
-                    f"{self.folder}: holds predictions but no {_SETTINGS} that says what made them; "
-                    "give another output, or --overwrite to replace them"
-                )
-            difference = _difference(_decisive(stored), _decisive(self.made_by))
-            if difference:
-                raise InputError(
-                    f"{self.folder}: holds predictions made with other settings ({difference}); "
-                    "give another output, or --overwrite to replace them"
-                )
-            self.made_by = stored
-            for path in self.folder.rglob(".*.part.npz"):  # of a process that was killed
-                path.unlink()
-            return
+        if not overwrite:
+            self.check()
+            stored = _stored(self.folder)
+            if stored is not None:
+                self.made_by = stored
+                for path in self.folder.rglob(".*.part.npz"):  # of a process that was killed
+                    path.unlink()
+                return
         for path in self.folder.rglob("*.npz"):
             path.unlink()
         try:
@@ -202,10 +215,13 @@ def _stored(folder: Path) -> dict[str, Any] | None:
 
 
 def _decisive(made_by: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be equal for predictions to be the same: a model is its weights, whatever its file is called."""
+    """What must be equal for predictions to be the same: a model is its weights, whatever its file is called.
+
+    The version counts: what a setting does may change from one to the next.
+    """
     model = made_by.get("model", {})
     known = {"sha256": model["sha256"]} if model.get("sha256") else {"name": model.get("name")}
-    return {"benchmark": made_by.get("benchmark"), "model": known, "settings": made_by.get("settings")}
+    return {"model": known, **{key: made_by.get(key) for key in ("benchmark", "settings", "version")}}
 
 
 def _difference(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:

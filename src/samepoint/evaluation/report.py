@@ -166,7 +166,7 @@ def _comparison(group: Group, all_metrics: bool) -> Table:
         ]
         method = f"{one.method} ({_year(one)}published, confidence {_confidence(one)})"
         rows.append((Cell(method), Cell(NOTHING), Cell(inputs[index]), *cells, *[Cell(NOTHING)] * 4))
-    notes = [*_remarks(group), *_settings(group)]
+    notes = [*_remarks(group), *_left_out(group), *_settings(group)]
     if len(set(inputs)) > 1:
         notes.append("Input sizes differ, see the column; the best value is marked among rows of one input size.")
     if len(shown) < len(names):
@@ -283,15 +283,26 @@ def _missing(results: Sequence[Result]) -> list[str]:
 
 
 def _remarks(group: Group) -> list[str]:
-    """The protocols' notes, with the rows that they belong to where not to all."""
+    """The protocols' notes."""
+    return _shared("Note", "on", group, [row.scored.protocol.get("notes") or () for row in group.rows])
+
+
+def _left_out(group: Group) -> list[str]:
+    """What the scores leave out, where it is something."""
+    told = [", ".join(f"{what} ({n:,})" for what, n in row.scored.excluded.items() if n) for row in group.rows]
+    return _shared("Left out of the scores", "of", group, [[text] if text else [] for text in told])
+
+
+def _shared(head: str, link: str, group: Group, lines: Sequence[Sequence[str]]) -> list[str]:
+    """Each row's lines, each once, with the rows that it belongs to where not to all."""
     whose: dict[str, list[str]] = {}
     labels = group.labels()
-    for row, label in zip(group.rows, labels, strict=True):
-        for note in row.scored.protocol.get("notes") or ():
-            whose.setdefault(note, []).append(label)
+    for own, label in zip(lines, labels, strict=True):
+        for line in own:
+            whose.setdefault(line, []).append(label)
     return [
-        f"Note: {note}" if len(rows) == len(labels) else f"Note on {'; '.join(rows)}: {note}"
-        for note, rows in whose.items()
+        f"{head}: {line}" if len(rows) == len(labels) else f"{head} {link} {'; '.join(rows)}: {line}"
+        for line, rows in whose.items()
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ EXPECTED: dict[str, int | None] = {
 """Benchmark -> items on which published figures are measured; None where the number is not published."""
 
 _IN_PARTS = ("robotap",)
-"""Sets whose long videos are several items, so that their number says nothing of completeness."""
+"""Sets whose long videos are several items, so that there may be more items than videos."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,8 @@ class Scored:
     protocol: Mapping[str, Any]
     metrics: Percentages
     per_item: Mapping[str, Percentages]
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    """What the metrics leave out, by name; nothing where the file does not say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,19 +90,19 @@ class Result:
 
     @property
     def whole(self) -> bool:
-        """Whether it covers the whole set, as far as can be told."""
+        """Whether it covers the whole set and nothing else, as far as can be told."""
         expected = EXPECTED[self.benchmark]
         if expected is None:
-            return not self.missing and self.settings.get("limit") is None
-        return self.found >= expected and not (self.benchmark in _IN_PARTS and self.missing)
+            complete = self.settings.get("limit") is None
+        else:
+            complete = self.found >= expected if self.benchmark in _IN_PARTS else self.found == expected
+        return complete and not self.missing
 
     @property
     def lacking(self) -> int:
-        """How many items of the set were not scored; where its size is not known, how many lines say what lacks."""
-        expected = EXPECTED[self.benchmark]
-        if expected is None or (self.found >= expected and not self.whole):
-            return len(self.missing)
-        return max(0, expected - self.found)
+        """How many items of the set were not scored, at least one for each line that says what lacks."""
+        expected = EXPECTED[self.benchmark] or 0
+        return max(expected - self.found, len(self.missing))
 
     @property
     def coverage(self) -> str:
@@ -110,7 +112,15 @@ class Result:
             return f"{self.found:,} items"
         if self.benchmark in _IN_PARTS:
             return f"{self.found:,} items (long videos in parts) of a set of {expected:,} videos"
+        if self.found > expected:
+            return f"{self.found:,} items, where the set has {expected:,}"
         return f"{self.found:,} of {expected:,} items"
+
+    @property
+    def shortfall(self) -> str:
+        """The coverage, with what it does not tell where there are enough items."""
+        enough = self.found >= (EXPECTED[self.benchmark] or 0)
+        return f"{self.coverage}, {self.lacking:,} missing" if enough and self.missing else self.coverage
 
 
 def read_result(path: str | Path) -> Result:
@@ -165,7 +175,10 @@ class _Reader:
             if not isinstance(line, str):
                 raise self.wrong("an entry of missing", line, "a string")
         main = Scored(
-            protocol, self.metrics("metrics", self.get("metrics", dict)), self.items("per_item", self.content)
+            protocol,
+            self.metrics("metrics", self.get("metrics", dict)),
+            self.items("per_item", self.content),
+            self.excluded("excluded", self.content),
         )
         model = self.get("model", dict)
         name, sha256 = model.get("name"), model.get("sha256")
@@ -206,7 +219,8 @@ class _Reader:
                 raise self.wrong(f"protocol of {place}", own, "an object")
             shared = {key: value for key, value in main.items() if key not in ("aggregation", "frame_0", "notes")}
             protocol = self.protocol(place, {**(own or {**shared, **_facts(name)}), "name": name})
-            found.append(Scored(protocol, self.metrics(place, entry["metrics"]), self.items(place, entry)))
+            metrics, items = self.metrics(place, entry["metrics"]), self.items(place, entry)
+            found.append(Scored(protocol, metrics, items, self.excluded(f"excluded of {place}", entry)))
         return found
 
     def protocol(self, place: str, value: dict[str, Any]) -> dict[str, Any]:
@@ -234,6 +248,13 @@ class _Reader:
         if not isinstance(items, dict):
             raise InputError(f"{self.path}: {place}: expected the metrics of each item")
         return {name: self.metrics(f"item {name!r}", metrics) for name, metrics in items.items()}
+
+    def excluded(self, place: str, holder: dict[str, Any]) -> dict[str, int]:
+        """Results of earlier versions do not have it."""
+        value = holder.get("excluded", {})
+        if not isinstance(value, dict) or not all(type(count) is int and count >= 0 for count in value.values()):
+            raise self.wrong(place, value, "an object of whole numbers, 0 or more")
+        return value
 
     def number(self, key: str) -> float | None:
         self.get(key, int, float, type(None))

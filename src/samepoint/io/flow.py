@@ -6,6 +6,7 @@ known.
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from importlib import import_module
@@ -83,11 +84,28 @@ def _read_flo5(path: Path) -> NDArray[np.float32]:
             shape = stored.shape
             if len(shape) != 3 or shape[2] != 2 or stored.dtype.kind != "f" or 0 in shape:
                 raise InputError(f"{path}: 'flow' is {stored.dtype} {shape}; expected floats (height, width, 2)")
-            return np.asarray(stored, np.float32)
+            if not _is_written(stored):
+                raise InputError(f"{path}: a part of 'flow' was never written, which HDF5 would fill with zeros")
+            exact = np.asarray(stored)
+            with np.errstate(over="ignore"):
+                flow = exact.astype(np.float32)
     except InputError:
         raise
     except Exception as error:  # a damaged HDF5 file raises whatever its library runs into
         raise InputError(f"{path}: not an HDF5 file with a data set 'flow' ({error})") from None
+    if (np.isfinite(exact) & ~np.isfinite(flow)).any():
+        raise InputError(
+            f"{path}: 'flow' holds numbers that are no motion in pixels, up to {np.nanmax(np.abs(exact)):g}"
+        )
+    return flow
+
+
+def _is_written(stored: Any) -> bool:
+    """Whether all of a data set lies in its file."""
+    if stored.chunks is None:
+        return bool(stored.id.get_storage_size() >= stored.nbytes)
+    sides = zip(stored.shape, stored.chunks, strict=True)
+    return bool(stored.id.get_num_chunks() == math.prod(-(-side // chunk) for side, chunk in sides))
 
 
 def _bytes(path: Path, limit: int = -1) -> bytes:

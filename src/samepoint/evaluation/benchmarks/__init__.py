@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from samepoint.errors import InputError
 from samepoint.evaluation.benchmarks.base import Asked, Benchmark, Model, Scores
-from samepoint.evaluation.names import NAMES, VIDEO_POINTS, check_benchmark
+from samepoint.evaluation.names import DAVIS, NAMES, RESOLUTIONS, VIDEO_POINTS, check_benchmark
 
 __all__ = ["NAMES", "Asked", "Benchmark", "Model", "Scores", "make"]
 
@@ -22,6 +22,10 @@ def make(name: str, asked: Asked) -> dict[str, Benchmark]:
         raise InputError(f"--task {asked.task}: {name} has one task only")
     if asked.query_mode != "first" and name not in VIDEO_POINTS:
         raise InputError(f"--query-mode {asked.query_mode}: {name} gives all queries in the first frame")
+    if asked.resolution is not None and name not in DAVIS:
+        raise InputError(f"--resolution {asked.resolution}: only {' and '.join(DAVIS)} have this choice")
+    if asked.resolution not in (None, *RESOLUTIONS):
+        raise InputError(f"--resolution {asked.resolution}: unknown; expected one of {', '.join(RESOLUTIONS)}")
     if name in VIDEO_POINTS:
         from samepoint.evaluation.benchmarks.tapvid import TapvidBenchmark
 
@@ -32,7 +36,7 @@ def make(name: str, asked: Asked) -> dict[str, Benchmark]:
         return {"joints": BadjaBenchmark(asked)}
     if name == "jhmdb":
         return _jhmdb(asked)
-    if name in ("davis-2016", "davis-2017"):
+    if name in DAVIS:
         from samepoint.evaluation.benchmarks.masks import DavisBenchmark
 
         return {"masks": DavisBenchmark(name, asked)}

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from samepoint.errors import InputError
+from samepoint.evaluation.names import PAIRS
 from samepoint.evaluation.predictions import Arrays, Prediction
 
 if TYPE_CHECKING:  # only those who predict pay for PyTorch
+    import torch
     from torch import nn
 
 Percentages = dict[str, "float | None"]
@@ -70,6 +73,43 @@ class Model:
 
         return load_network(self.source, backbone=self.backbone).network
 
+    @property
+    def video_network(self) -> nn.Module:
+        """The network, for what follows points or masks by its maps of each frame. Raises InputError: it has none."""
+        network = self.network
+        if not hasattr(network, "features") or not hasattr(network, "lattices"):
+            raise InputError(
+                f"--model {self.source}: a {type(network).__name__.lower()} follows nothing through a video; "
+                f"it is for {', '.join(PAIRS)}"
+            )
+        return network
+
+    @cached_property
+    def precision(self) -> str:
+        """What encoders compute in, ``bfloat16`` where the device gains from it, else ``float32``."""
+        from samepoint.models.precision import prefers_bf16
+
+        return "bfloat16" if prefers_bf16(self.device or "cpu") else "float32"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """:attr:`precision` as PyTorch has it."""
+        import torch
+
+        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+
+    def check_device(self) -> None:
+        """Raise InputError where the device cannot be used."""
+        if self.device is None:
+            return
+        import torch
+
+        try:
+            torch.empty(1, device=self.device).cpu()
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"--device {self.device}: cannot be used here ({reason})") from None
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -86,6 +126,8 @@ class Asked:
     """For JHMDB ``joints`` or ``masks``; both when None."""
     split: str | None = None
     """Of pairs of pictures: another than the one that is reported, to validate on."""
+    resolution: str | None = None
+    """For DAVIS ``480p`` or ``full``; the first of them that is there when None."""
 
 
 @dataclass
@@ -96,11 +138,14 @@ class Scores:
     """``name``, ``size`` (scored (H, W), None for each item's own), ``query_mode``, ``aggregation`` and more."""
     metrics: Percentages = field(default_factory=dict)
     per_item: dict[str, Percentages] = field(default_factory=dict)
+    excluded: dict[str, int] = field(default_factory=dict)
+    """What the metrics leave out because there is nothing to divide by, by name; 0 where it is nothing."""
 
     def join(self, task: str, other: Scores) -> None:
         """Take in another task's scores of the same set; its protocol goes under the task's name."""
         self.protocol[task] = other.protocol
         self.metrics.update(other.metrics)
+        self.excluded.update(other.excluded)
         for item, values in other.per_item.items():
             self.per_item.setdefault(item, {}).update(values)
 
@@ -126,6 +171,9 @@ class Benchmark(Protocol):
 
     def settings(self) -> dict[str, Any]:
         """All that decides what the predictions are, beside the model and the data."""
+
+    def ready(self) -> None:
+        """Load the network, before anything is written. Raises InputError where it cannot do this task."""
 
     def items(self, only: Collection[str]) -> Iterator[Any]:
         """The named items; their pictures are read when asked for."""

@@ -53,7 +53,12 @@ class BadjaBenchmark:
         return point_settings(self.asked.settings, "badja", self.asked.model.identity.ours)
 
     def settings(self) -> dict[str, Any]:
-        return self.follower.describe()
+        return {**self.follower.describe(), "precision": self.asked.model.precision}
+
+    def ready(self) -> None:
+        from samepoint.evaluation.benchmarks.points import check_follower
+
+        check_follower(self.follower, self.asked.model)
 
     def items(self, only: Collection[str]) -> Iterator[BadjaSequence]:
         return iter(badja.sequences(self.asked.root, only=only))
@@ -63,8 +68,7 @@ class BadjaBenchmark:
 
         start = item.protocol_xy(_SCORED)[:, 0]
         frame = np.zeros(len(start), np.int64)
-        device = self.asked.model.device
-        answer = follow(item.frames(_SCORED), frame, start, self.follower, self.asked.model.network, device=device)
+        answer = follow(item.frames(_SCORED), frame, start, self.follower, self.asked.model)
         answer["xy"] = rescaled(answer["xy"], _SCORED, item.size)
         return {**answer, "query_frame": frame, "size": np.array(item.size)}
 
@@ -109,7 +113,12 @@ class JhmdbJoints:
         return point_settings(self.asked.settings, "jhmdb", self.asked.model.identity.ours)
 
     def settings(self) -> dict[str, Any]:
-        return self.follower.describe()
+        return {**self.follower.describe(), "precision": self.asked.model.precision}
+
+    def ready(self) -> None:
+        from samepoint.evaluation.benchmarks.points import check_follower
+
+        check_follower(self.follower, self.asked.model)
 
     def items(self, only: Collection[str]) -> Iterator[JhmdbClip]:
         return jhmdb.sequences(self.asked.root, with_joints=True, only=only)
@@ -121,8 +130,7 @@ class JhmdbJoints:
         size = (frames.shape[1], frames.shape[2])
         start = rescaled(_joints(item)[:, 0], item.size, size)
         frame = np.zeros(len(start), np.int64)
-        device = self.asked.model.device
-        answer = follow(frames, frame, start, self.follower, self.asked.model.network, device=device)
+        answer = follow(frames, frame, start, self.follower, self.asked.model)
         answer["xy"] = rescaled(answer["xy"], size, item.size)
         return {**answer, "query_frame": frame, "size": np.array(item.size)}
 
@@ -170,8 +178,15 @@ class _Pck:
                 "frame_0": protocol in FIRST_FRAME_COUNTS,
             }
             total = self.totals[protocol]
-            found.append(Scores(facts, percentages(total.compute(), _pattern(protocol)), self.items[protocol]))
+            metrics = percentages(total.compute(), _pattern(protocol))
+            found.append(Scores(facts, metrics, self.items[protocol], _excluded(total)))
         return found
+
+
+def _excluded(total: PckScore) -> dict[str, int]:
+    average = AVERAGES[total.protocol]
+    means = {} if average == "point" else {f"{average}s without a scored point": total.left_out()}
+    return {**means, "points in frames without a length to compare with": total.unscaled()}
 
 
 def annotated_frames(item: JhmdbClip, predicted: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -51,7 +51,13 @@ class _MaskBenchmark:
         return MASK_PROTOCOLS[self.settings_name]
 
     def settings(self) -> dict[str, Any]:
-        return plain({"name": self.settings_name, **asdict(self.propagation)})
+        precision = self.asked.model.precision
+        return plain({"name": self.settings_name, **asdict(self.propagation), "precision": precision})
+
+    def ready(self) -> None:
+        from samepoint.tracking.propagated_masks import Grid
+
+        Grid(self.asked.model.video_network.lattices, self.propagation.strides)  # type: ignore[arg-type]
 
     def _segment(self, video: Video | np.ndarray, first: np.ndarray) -> Arrays:
         if not first.any():  # nothing to follow: everything is background
@@ -59,7 +65,8 @@ class _MaskBenchmark:
         from samepoint.tracking import segment
 
         model = self.asked.model
-        masks = segment(video, first, model=model.network, settings=self.propagation, device=model.device)
+        settings = self.propagation
+        masks = segment(video, first, model=model.network, settings=settings, device=model.device, dtype=model.dtype)
         return {"labels": masks.labels}
 
     def scorer(self) -> MaskScorer:
@@ -74,14 +81,24 @@ class DavisBenchmark(_MaskBenchmark):
         self.scored_as = "davis2016" if name == "davis-2016" else "davis2017"
         super().__init__(asked)
 
+    @cached_property
+    def resolution(self) -> davis.Resolution:
+        return davis.resolution_of(self.asked.root, self.name, self.asked.resolution)
+
     def names(self) -> tuple[str, ...]:
-        return davis.names(self.asked.root, self.name)
+        return davis.names(self.asked.root, self.name, resolution=self.resolution)
 
     def missing(self) -> tuple[str, ...]:
-        return davis.check(self.asked.root, self.name).missing
+        return davis.check(self.asked.root, self.name, self.resolution).missing
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "resolution": self.resolution}
 
     def items(self, only: Collection[str]) -> Iterator[DavisSequence]:
-        return iter(davis.sequences(self.asked.root, self.name, only=only))
+        return iter(davis.sequences(self.asked.root, self.name, resolution=self.resolution, only=only))
+
+    def scorer(self) -> MaskScorer:
+        return MaskScorer(self.scored_as, {"resolution": self.resolution})
 
     def predict(self, item: DavisSequence) -> Arrays:
         first = item.mask(0)
@@ -107,10 +124,10 @@ class JhmdbMasks(_MaskBenchmark):
 
 
 class MaskScorer:
-    """J, F and J&F of each sequence and of the set."""
+    """J, F and J&F of each sequence and of the set; ``more`` is what else the protocol has to say."""
 
-    def __init__(self, scored_as: ScoredAs) -> None:
-        self.scored_as, self.total = scored_as, DavisScore()
+    def __init__(self, scored_as: ScoredAs, more: Mapping[str, Any] | None = None) -> None:
+        self.scored_as, self.more, self.total = scored_as, more or {}, DavisScore()
         self.items: dict[str, Percentages] = {}
 
     def update(self, item: DavisSequence | JhmdbClip, prediction: Prediction) -> None:
@@ -133,8 +150,13 @@ class MaskScorer:
             "aggregation": "object" if self.scored_as == "davis2017" else "video",
             "frame_0": False,
             "last_frame": self.scored_as == "masks",
+            **self.more,
         }
-        return [Scores(facts, percentages(self.total.compute()), self.items)]
+        excluded = {
+            "objects without a scored frame": self.total.left_out(),
+            "sequences without an object": self.total.without_objects(),
+        }
+        return [Scores(facts, percentages(self.total.compute()), self.items, excluded)]
 
 
 def _masks(item: JhmdbClip) -> np.ndarray:

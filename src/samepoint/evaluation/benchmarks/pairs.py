@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from samepoint.datasets import check as checks
 from samepoint.datasets import pf_pascal, pf_willow, spair
-from samepoint.datasets.pairs import ImagePair, Pairs
+from samepoint.datasets.check import Check, some
+from samepoint.datasets.pairs import ImagePair, PairName, Pairs
 from samepoint.errors import InputError
 from samepoint.evaluation.benchmarks.base import Asked, Percentages, Scores, percentages, plain, predicted_xy
 from samepoint.evaluation.metrics.semantic import PROTOCOLS, Protocol, SemanticScore, pair_counts
@@ -30,11 +30,47 @@ if TYPE_CHECKING:
 _KEPT = 32
 """Pictures whose hyper-columns are kept: many pairs share few pictures."""
 
-_READERS = {
-    "spair-71k": spair.pairs,
-    "spair-u": spair.pairs_u,
-    "pf-pascal": pf_pascal.pairs,
-    "pf-willow": pf_willow.pairs,
+
+@dataclass(frozen=True)
+class _Set:
+    """What a reader offers, each called with the folder and the split."""
+
+    pairs: Callable[[Path, str], Pairs]
+    lacking: Callable[[Path, str, Sequence[PairName]], list[str]]
+    """The names of the entries of which a file is not there."""
+    check: Callable[[Path, str], Check]
+    listed: Mapping[str, int] = field(default_factory=dict)
+    """Pairs of each split as published, where they are."""
+
+
+def _pairs_u(root: Path, split: str) -> Pairs:
+    if split != "test":
+        raise InputError(f"split {split!r} is not known; SPair-U has only 'test'")
+    return spair.pairs_u(root)
+
+
+_SETS = {
+    "spair-71k": _Set(
+        spair.pairs,
+        lambda root, split, entries: spair.lacking(root, entries, split),
+        lambda root, split: spair.check(root, [split]),
+        spair.SPLITS,
+    ),
+    "spair-u": _Set(
+        _pairs_u, lambda root, _, entries: spair.lacking_u(root, entries), lambda root, _: spair.check_u(root)
+    ),
+    "pf-pascal": _Set(
+        pf_pascal.pairs,
+        lambda root, _, entries: pf_pascal.lacking(root, entries),
+        lambda root, split: pf_pascal.check(root, [split]),
+        pf_pascal.SPLITS,
+    ),
+    "pf-willow": _Set(
+        pf_willow.pairs,
+        lambda root, _, entries: pf_willow.lacking(root, entries),
+        lambda root, _: pf_willow.check(root),
+        {"test": pf_willow.PAIRS},
+    ),
 }
 
 
@@ -64,22 +100,52 @@ class PairBenchmark:
         # Of our own maps those at stride 8 carry meaning; the fine ones tell neighbours apart, not parts of things.
         return FeatureMatchSettings(level=1 if self.asked.model.identity.ours else -1)
 
+    @property
+    def split(self) -> str:
+        return self.asked.split or "test"
+
+    @cached_property
+    def listed(self) -> Pairs:
+        """All pairs of the list, whether their files are there or not."""
+        return _SETS[self.name].pairs(self.asked.root, self.split)
+
+    @cached_property
+    def lacking(self) -> list[str]:
+        """The names of those that are left out because a file of theirs is not there."""
+        return _SETS[self.name].lacking(self.asked.root, self.split, self.listed.entries)
+
     @cached_property
     def pairs(self) -> Pairs:
-        return _READERS[self.name](self.asked.root, *([] if self.asked.split is None else [self.asked.split]))
+        usable = self.listed.without(self.lacking)
+        if not len(usable):
+            raise InputError(f"{self.asked.root}: nothing of {self.name} to evaluate; {'; '.join(self.missing())}")
+        return usable
 
     def names(self) -> tuple[str, ...]:
         return tuple(entry.name for entry in self.pairs.entries)
 
     def missing(self) -> tuple[str, ...]:
-        return checks.check(self.name, self.asked.root).missing
+        chosen, count = _SETS[self.name], len(self.listed)
+        if not self.lacking and count >= chosen.listed.get(self.split, 0):
+            return ()
+        left_out = [f"of the {count:,} listed pairs {some(self.lacking)}, left out"] if self.lacking else []
+        return (*left_out, *chosen.check(self.asked.root, self.split).missing)
 
     def settings(self) -> dict[str, Any]:
         asks: dict[str, Any] = {"direction": self.protocol.direction, "whole_queries": self.protocol.whole_queries}
         if self.protocol.whole_queries:
             asks["space"] = self.protocol.space
-        how = {} if self.learnt else asdict(self.matching)
+        # A matcher computes in float32 whatever the device prefers.
+        how = {} if self.learnt else {**asdict(self.matching), "precision": self.asked.model.precision}
         return plain({"name": self.asked.settings or "samepoint", **how, **asks})
+
+    def ready(self) -> None:
+        from samepoint.models.matcher import Matcher
+
+        model = self.asked.model
+        if isinstance(model.network, Matcher) and model.network.config.external and model.backbone is None:
+            raise InputError(f"--model {model.source}: its file leaves the backbone out; give it with --backbone")
+        _ = self.matcher if self.learnt else self.encoder
 
     def items(self, only: Collection[str]) -> Iterator[ImagePair]:
         wanted = frozenset(only)
@@ -92,7 +158,8 @@ class PairBenchmark:
         from samepoint.matching.features import PictureEncoder
 
         model = self.asked.model
-        return PictureEncoder(model.network, self.matching, device=model.device)  # type: ignore[arg-type]
+        network: Any = model.network
+        return PictureEncoder(network, self.matching, device=model.device, dtype=model.dtype)
 
     @cached_property
     def matcher(self) -> LearntMatcher:
@@ -192,7 +259,11 @@ class PairScorer:
             kind: Literal["pair", "point"] = "point" if "point" in protocol.averaging else "pair"
             for name, values in (*total.per_class(kind).items(), *total.per_difficulty(kind).items()):
                 metrics |= percentages(values, f"{name} PCK@{{:g}} {kind}")
-            found.append(Scores(facts, metrics, items))
+            excluded = {
+                "pairs without a scored point": total.left_out(),
+                "points in pairs without a length to compare with": total.unscaled(),
+            }
+            found.append(Scores(facts, metrics, items, excluded))
         if self.leaks:
             for averaging in self.protocols[0].averaging:
                 without = percentages(self.clean.compute(averaging), f"without leaked pairs PCK@{{:g}} {averaging}")

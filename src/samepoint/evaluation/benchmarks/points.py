@@ -13,14 +13,18 @@ from torch import Tensor, nn
 from samepoint.correspondence import Window
 from samepoint.datasets.frames import resize_frames
 from samepoint.errors import InputError
-from samepoint.evaluation.benchmarks.base import plain
+from samepoint.evaluation.benchmarks.base import Model, plain
 from samepoint.evaluation.predictions import Arrays
 from samepoint.geometry import Lattice, read_peak_published
 from samepoint.structures import Queries
 from samepoint.tracking import PropagatedPoints, PropagationSettings, track
+from samepoint.tracking.quality import QUALITIES, Quality
 from samepoint.tracking.tracker import Method
 
 Family = Literal["tapvid", "badja", "jhmdb"]
+
+QUALITY: Quality = "balanced"
+"""Of the default tracker."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,9 @@ class PointSettings:
     def describe(self) -> dict[str, Any]:
         """As JSON can say it."""
         facts = asdict(self)
-        if self.propagation is not None:
+        if self.propagation is None:
+            facts |= {"quality": QUALITY, "refine": asdict(QUALITIES[QUALITY].refine)}
+        else:
             kept = asdict(self.propagation)
             del kept["level"]  # said by the stride
             facts["propagation"] = {**kept, "dtype": str(self.propagation.dtype).removeprefix("torch.")}
@@ -151,15 +157,21 @@ def point_settings(name: str | None, family: Family, network_is_ours: bool) -> P
     return PUBLISHED[name, family]
 
 
+def check_follower(settings: PointSettings, model: Model) -> None:
+    """Load the network. Raises InputError where it cannot follow points in this way."""
+    network = model.video_network
+    if settings.propagation is not None:
+        settings.method(network)
+
+
 def follow(
     frames: NDArray[np.uint8],
     query_frame: NDArray[np.int64],
     query_xy: NDArray[Any],
     settings: PointSettings,
-    network: nn.Module,
+    model: Model,
     *,
     backward: bool = False,
-    device: str | None = None,
 ) -> Arrays:
     """Follow N points through frames (T, H, W, 3) that have the settings' size already, or none.
 
@@ -179,11 +191,13 @@ def follow(
         tracks = track(
             frames,
             Queries(frame=np.asarray(query_frame, np.int64)[asked], xy=inside),
-            model=network,
+            model=model.network,
             method=None if settings.propagation is None else settings.method,
+            quality=QUALITY,
             backward=backward,
             short_side=settings.short_side,
-            device=device,
+            device=model.device,
+            dtype=model.dtype,
         )
         xy[asked], confidence[asked] = tracks.xy + (points - inside)[:, None], tracks.confidence
     return {"xy": xy, "confidence": confidence}

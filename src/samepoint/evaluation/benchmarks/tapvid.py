@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from samepoint.evaluation.benchmarks.points import PointSettings
 
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
+_MAIN = ("AJ", "delta_avg", "OA")  # those of single thresholds lack where these do
 
 
 class TapvidBenchmark:
@@ -53,7 +54,12 @@ class TapvidBenchmark:
         return point_settings(self.asked.settings, "tapvid", self.asked.model.identity.ours)
 
     def settings(self) -> dict[str, Any]:
-        return {**self.follower.describe(), "query_mode": self.mode}
+        return {**self.follower.describe(), "precision": self.asked.model.precision, "query_mode": self.mode}
+
+    def ready(self) -> None:
+        from samepoint.evaluation.benchmarks.points import check_follower
+
+        check_follower(self.follower, self.asked.model)
 
     def items(self, only: Collection[str]) -> Iterator[TapvidVideo]:
         return reader.sequences(self.asked.root, self.name, only=only)
@@ -69,9 +75,8 @@ class TapvidBenchmark:
             queries.frame,
             rescaled(queries.xy, SCORED_SIZE, size),
             settings,
-            self.asked.model.network,
+            self.asked.model,
             backward=self.mode == "strided",
-            device=self.asked.model.device,
         )
         answer["xy"] = rescaled(answer["xy"], size, item.size)
         return {**answer, "query_frame": queries.frame, "track": queries.track, "size": np.array(item.size)}
@@ -95,6 +100,8 @@ class TapvidScorer:
         self.totals = {variant: TapvidScore(variant) for variant in self.variants}
         self.items: dict[str, dict[str, Percentages]] = {variant: {} for variant in self.variants}
         self.trajectory = TrajectoryScore()
+        self.unasked = 0
+        self.origins: set[str] = set()
 
     def update(self, item: TapvidVideo, prediction: Prediction) -> None:
         queries = self.benchmark.queries(item)
@@ -102,6 +109,8 @@ class TapvidScorer:
         prediction.equal("query_frame", queries.frame, "the queries are in")
         prediction.equal("track", queries.track, "the queries are of the tracks")
         guess = rescaled(predicted_xy(prediction, truth.shape[:2], item.size), item.size, SCORED_SIZE)
+        self.unasked += len(item.points) - len(np.unique(queries.track))
+        self.origins.add(item.origin)
         told = (queries.frame, truth, hidden, guess, prediction.get("confidence", hidden.shape) < 0.5)
         for variant in self.variants:
             counts = tapvid_counts(*told, self.benchmark.mode, variant)
@@ -119,10 +128,24 @@ class TapvidScorer:
                 "size": list(SCORED_SIZE),
                 "query_mode": self.benchmark.mode,
                 "aggregation": {"tapvid": "video", "tapvid-track": "track, video", "tapvid-pooled": "point"}[variant],
+                "annotations": " and ".join(sorted(self.origins)),
             }
-            found.append(Scores(protocol, percentages(self.totals[variant].compute()), self.items[variant]))
+            total = self.totals[variant]
+            found.append(Scores(protocol, percentages(total.compute()), self.items[variant], self._excluded(total)))
         found[0].metrics.update(_trajectory(self.trajectory.compute()))
+        found[0].excluded.update(_without(self.trajectory.left_out()))
         return found
+
+    def _excluded(self, total: TapvidScore) -> dict[str, int]:
+        left_out = total.left_out()
+        return {
+            "tracks never visible where queries are taken": self.unasked,
+            **_without({name: left_out[name] for name in _MAIN}),
+        }
+
+
+def _without(left_out: Mapping[str, int]) -> dict[str, int]:
+    return {f"videos without {name}": count for name, count in left_out.items()}
 
 
 def _trajectory(metrics: dict[str, float]) -> Percentages:
