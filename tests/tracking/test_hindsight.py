@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from samepoint.models.company import COMPANY, company
 from samepoint.models.network import PointNetwork
 from samepoint.models.visibility import EVIDENCE, HORIZON, Hindsight, surroundings
 from samepoint.structures import Queries
@@ -35,7 +36,7 @@ def test_the_nearest_frame_stands_in_for_one_that_is_missing() -> None:
 
 def test_unfitted_it_changes_nothing() -> None:
     logits = torch.tensor([0.3, -2.0])
-    assert Hindsight()(torch.randn(2, SIZE * WIDTH), logits).tolist() == logits.tolist()
+    assert Hindsight()(torch.randn(2, SIZE * WIDTH + len(COMPANY)), logits).tolist() == logits.tolist()
 
 
 def test_frame_after_frame_is_the_same_as_all_at_once(lively: Hindsight) -> None:
@@ -44,6 +45,8 @@ def test_frame_after_frame_is_the_same_as_all_at_once(lively: Hindsight) -> None
     frames, starts = 10, (0, 4)
     evidence = torch.from_numpy(rng.normal(size=(frames, 2, len(EVIDENCE)))).float()
     confidence = rng.uniform(0.1, 0.9, (frames, 2)).astype(np.float32)
+    xy = rng.uniform(0, 60, (frames, 2, 2)).astype(np.float32)
+    queries = Queries(list(starts), [[10, 20], [30, 40]])
     expected = confidence.copy()
     for point, start in enumerate(starts):
         for time in range(start + 1, frames):
@@ -51,23 +54,51 @@ def test_frame_after_frame_is_the_same_as_all_at_once(lively: Hindsight) -> None
             own = [float(start < time + k < frames) for k in range(-HORIZON, HORIZON + 1)]
             window = torch.cat(
                 [torch.cat([evidence[t, point], torch.tensor([o])]) for t, o in zip(near, own, strict=True)]
+                + [torch.zeros(len(COMPANY))]  # given in different frames, they are no company
             )
             logit = torch.tensor([confidence[time, point]]).logit()
             expected[time, point] = lively(window[None], logit).sigmoid().item()
     review = Review(lively, 2)
+    review.start(np.arange(2), queries.frame, queries.xy)
     for time in range(frames):
         followed = [point for point, start in enumerate(starts) if start < time]
         ids = np.array([point for point, start in enumerate(starts) if start <= time])
-        review.add(ids, evidence[time, followed] if followed else None, confidence[time])
+        review.add(ids, evidence[time, followed] if followed else None, xy[time], confidence[time], (48, 64))
     review.finish()
     np.testing.assert_allclose(confidence, expected, atol=1e-5)
+
+
+def test_others_have_a_say(lively: Hindsight) -> None:
+    """The middle frame of a window, by the definition; what was said before it is reconsidered is what counts."""
+    queries = Queries.at([(10, 10), (14, 10), (40, 30)])
+    rng = np.random.default_rng(0)
+    evidence = torch.from_numpy(rng.normal(size=(SIZE, 3, len(EVIDENCE)))).float()
+    xy = (queries.xy + rng.normal(0, 2, (SIZE, 3, 2))).astype(np.float32)
+    confidence = rng.uniform(0.1, 0.9, (SIZE, 3)).astype(np.float32)
+    given = torch.from_numpy(confidence.copy())
+    review = Review(lively, 3)
+    review.start(np.arange(3), 0, queries.xy)
+    for time in range(SIZE):
+        review.add(np.arange(3), evidence[time], xy[time], confidence[time], (48, 64))
+    others = company(
+        torch.from_numpy(queries.xy),
+        torch.from_numpy(xy[HORIZON]),
+        given[HORIZON],
+        torch.zeros(3, dtype=torch.long),
+        (48, 64),
+    )
+    assert others.abs().sum() > 0
+    window = torch.cat([surroundings(evidence, torch.ones(SIZE, 3, dtype=torch.bool)), others], dim=1)
+    expected = lively(window, given[HORIZON].logit()).sigmoid()
+    np.testing.assert_allclose(confidence[HORIZON], expected.detach(), atol=1e-5)
 
 
 def test_what_lies_outside_the_picture_stays_unseen(lively: Hindsight) -> None:
     review = Review(lively, 2)
     confidence = np.array([[0.0, 0.4]] * 5, np.float32)
     for time in range(5):
-        review.add(np.arange(2), torch.full((2, len(EVIDENCE)), float(time)), confidence[time])
+        evidence = torch.full((2, len(EVIDENCE)), float(time))
+        review.add(np.arange(2), evidence, np.zeros((2, 2), np.float32), confidence[time], (48, 64))
     review.finish()
     assert (confidence[:, 0] == 0).all()
     assert (confidence[:, 1] != np.float32(0.4)).all()

@@ -83,3 +83,7 @@ def test_a_label_that_finds_no_like_has_no_mass() -> None:
     near.start(maps[0], START)
     _, seen = near.step(maps[1], START)
     assert (mass < 0.7 * seen).all()
+
+
+def test_before_the_first_point_there_is_nothing_to_forget() -> None:
+    guide().keep(torch.zeros(0, dtype=torch.bool, device="meta"))  # whatever device the points will be on

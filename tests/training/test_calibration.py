@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from samepoint.models.company import COMPANY
 from samepoint.models.visibility import EVIDENCE, Hindsight, Visibility
-from samepoint.training.calibration import fit, fit_hindsight, score, windows_of
+from samepoint.training.calibration import Followed, company_of, fit, fit_hindsight, score, windows_of, with_few
 
 
 def test_the_fit_finds_the_law_that_made_the_data() -> None:
@@ -45,8 +46,32 @@ def test_hindsight_sees_what_a_single_frame_cannot() -> None:
     evidence = torch.randn(20, 12, 40, len(EVIDENCE), generator=generator) * 3 + 1
     later = evidence[:, :, :, 0].roll(-2, dims=1)
     visible = (later > 0) & (torch.arange(12) < 10)[None, :, None]
-    windows = windows_of(evidence)
+    windows = torch.cat([windows_of(evidence), torch.zeros(20 * 12 * 40, len(COMPANY))], dim=1)
     hindsight = Hindsight((16, 8))
     logits = torch.zeros(len(windows))
     fit_hindsight(hindsight, windows, logits, visible.flatten(), steps=400)
     assert score(hindsight(windows, logits).detach(), visible.flatten())["accuracy"] > 0.95
+
+
+def test_a_point_among_few_has_the_company_of_few() -> None:
+    generator = torch.Generator().manual_seed(0)
+    clips, times, points = 2, 3, 12
+    xy = torch.rand(clips, times, points, 2, generator=generator) * 64
+    followed = Followed(
+        torch.randn(clips, times, points, len(EVIDENCE), generator=generator),
+        torch.ones(clips, times, points, dtype=torch.bool),
+        xy,
+        torch.rand(clips, times, points, generator=generator),
+        xy[:, 0],
+        (64, 64),
+    )
+    windows = torch.cat([windows_of(followed.evidence), company_of(followed)], dim=1)
+    few, rows = with_few(followed, windows)
+    assert len(rows) == clips * times * (8 + 1)  # of SUBSETS, 32 are more than there are
+    assert torch.equal(few[:, : -len(COMPANY)], windows[rows][:, : -len(COMPANY)])
+    alone = few[-clips * times :, -len(COMPANY) :]
+    assert (alone == 0).all()
+    assert (few[: clips * times * 8, -len(COMPANY) :] != 0).any()
+    assert not torch.equal(
+        few[: clips * times * 8, -len(COMPANY) :], windows[rows[: clips * times * 8], -len(COMPANY) :]
+    )

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .company import COMPANY
+
 EVIDENCE = (
     "found",  # refiner's logit
     "error",  # log of its expected error
@@ -44,27 +46,31 @@ HORIZON = 3
 
 
 class Hindsight(nn.Module):
-    """What the frames around a moment add to the evidence of that moment, in a video that is there as a whole.
+    """What the frames around a moment, and the other points, add to the evidence of that moment.
 
-    A point that is hidden for one frame only, or seen for one, is mostly neither. Unfitted, it changes nothing.
+    For a video that is there as a whole. A point that is hidden for one frame only, or seen for one, is mostly neither;
+    one that left its neighbours, and lies where others are seen, is mostly lost or hidden. Unfitted, it changes nothing.
     """
 
     def __init__(self, hidden: tuple[int, int] = (64, 32)) -> None:
         super().__init__()
-        self.first = nn.Linear((2 * HORIZON + 1) * (len(EVIDENCE) + 1), hidden[0])
+        self.first = nn.Linear((2 * HORIZON + 1) * (len(EVIDENCE) + 1) + len(COMPANY), hidden[0])
         self.second = nn.Linear(hidden[0], hidden[1])
         self.last = nn.Linear(hidden[1], 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
     def forward(self, window: Tensor, logits: Tensor) -> Tensor:
-        """Better logits (N,) from those of :class:`Visibility` (N,) and the :func:`surroundings` (N, inputs)."""
+        """Better logits (N,) from those of :class:`Visibility` (N,) and ``window`` (N, inputs).
+
+        That is the :func:`surroundings`, and the :func:`~samepoint.models.company.company` at the moment itself.
+        """
         correction: Tensor = self.last(F.gelu(self.second(F.gelu(self.first(window)))))[:, 0]
         return logits + correction
 
 
 def surroundings(evidence: Tensor, present: Tensor) -> Tensor:
-    """What :class:`Hindsight` reads.
+    """What :class:`Hindsight` reads of each point alone.
 
     Args:
         evidence: (2 HORIZON + 1, N, 7) of consecutive frames, the moment itself in the middle.

@@ -3,62 +3,93 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..models.company import COMPANY, company
 from ..models.visibility import EVIDENCE, HORIZON, Hindsight, surroundings
+
+
+class _Frame(NamedTuple):
+    evidence: Tensor  # (N, 7)
+    present: Tensor  # (N,) bool: followed into this frame
+    company: Tensor  # (N, 9)
+    confidence: np.ndarray  # (N,) as it was given, which is changed in place; empty for what is no frame
 
 
 class Review:
     """Takes the evidence of frame after frame, and says better what was said of a frame ``HORIZON`` frames before.
 
     Memory holds ``2 HORIZON + 1`` frames of evidence, whatever the length of the video.
+
+    Args:
+        hindsight: what reconsiders.
+        points: how many there may be, N; their ids are below.
     """
 
     def __init__(self, hindsight: Hindsight, points: int) -> None:
-        self.hindsight, self.points = hindsight, points
-        # (evidence (N, 7), present (N,), confidence of all N points as it was given, which is changed in place)
-        self._frames: deque[tuple[Tensor, Tensor, np.ndarray]] = deque(maxlen=2 * HORIZON + 1)
+        self.hindsight = hindsight
+        self._start, self._given = torch.zeros(points, 2), torch.zeros(points, dtype=torch.int64)
+        self._frames: deque[_Frame] = deque(maxlen=2 * HORIZON + 1)
         for _ in range(HORIZON):
             self._frames.append(self._nothing())
 
-    def add(self, ids: np.ndarray, evidence: Tensor | None, confidence: np.ndarray) -> None:
-        """A frame: the evidence (M, 7) of the first M ``ids``, None for none, and the confidence (N,) of all points.
+    def start(self, ids: np.ndarray, frame: np.ndarray | int, xy: np.ndarray) -> None:
+        """Points ``ids`` (M,) are given at ``xy`` (M, 2) in ``frame``, (M,) or one for all."""
+        known = torch.from_numpy(ids)
+        self._start[known] = torch.from_numpy(np.asarray(xy, np.float32))
+        self._given[known] = torch.from_numpy(np.broadcast_to(np.asarray(frame, np.int64), len(ids)).copy())
 
-        ``confidence`` is corrected in place once the frames after it are known.
+    def add(
+        self,
+        ids: np.ndarray,
+        evidence: Tensor | None,
+        xy: np.ndarray,
+        confidence: np.ndarray,
+        size: tuple[int, int],
+    ) -> None:
+        """A frame of ``size`` (H, W): the evidence (M, 7) of the first M ``ids``, None for none.
+
+        ``xy`` (N, 2) and ``confidence`` (N,) are of all points; ``confidence`` is corrected in place once the
+        frames after it are known.
         """
-        whole, present, _ = self._nothing()
+        frame = self._nothing()._replace(confidence=confidence)
         if evidence is not None:
             known = torch.from_numpy(ids[: len(evidence)])
-            whole[known], present[known] = evidence.float().cpu(), True
-        self._push((whole, present, confidence))
+            frame.evidence[known], frame.present[known] = evidence.float().cpu(), True
+            said = torch.from_numpy(confidence)[known]
+            place = torch.from_numpy(xy)[known]
+            frame.company[known] = company(self._start[known], place, said, self._given[known], size)
+        self._push(frame)
 
     def finish(self) -> None:
         """No frame follows."""
         for _ in range(HORIZON):
             self._push(self._nothing())
 
-    def _nothing(self) -> tuple[Tensor, Tensor, np.ndarray]:
-        empty = torch.zeros(self.points, dtype=torch.bool)
-        return torch.zeros(self.points, len(EVIDENCE)), empty, np.zeros(0, np.float32)
+    def _nothing(self) -> _Frame:
+        points = len(self._given)
+        evidence, others = torch.zeros(points, len(EVIDENCE)), torch.zeros(points, len(COMPANY))
+        return _Frame(evidence, torch.zeros(points, dtype=torch.bool), others, np.zeros(0, np.float32))
 
     @torch.inference_mode()
-    def _push(self, frame: tuple[Tensor, Tensor, np.ndarray]) -> None:
+    def _push(self, frame: _Frame) -> None:
         self._frames.append(frame)
         if len(self._frames) < 2 * HORIZON + 1:
             return
-        _, followed, confidence = self._frames[HORIZON]
-        if not len(confidence):
+        now = self._frames[HORIZON]
+        if not len(now.confidence):
             return
         # Confidence 0: outside the picture, whatever the frames around say.
-        rows = torch.nonzero(followed & torch.from_numpy(confidence > 0))[:, 0]
+        rows = torch.nonzero(now.present & torch.from_numpy(now.confidence > 0))[:, 0]
         if not len(rows):
             return
-        evidence = torch.stack([each[rows] for each, _, _ in self._frames])
-        present = torch.stack([each[rows] for _, each, _ in self._frames])
-        given = torch.from_numpy(confidence[rows.numpy()]).clamp(1e-6, 1 - 1e-6)
+        evidence = torch.stack([each.evidence[rows] for each in self._frames])
+        present = torch.stack([each.present[rows] for each in self._frames])
+        given = torch.from_numpy(now.confidence[rows.numpy()]).clamp(1e-6, 1 - 1e-6)
         device = self.hindsight.last.weight.device
-        window = surroundings(evidence, present).to(device)
-        confidence[rows.numpy()] = self.hindsight(window, given.logit().to(device)).sigmoid().cpu().numpy()
+        window = torch.cat([surroundings(evidence, present), now.company[rows]], dim=1).to(device)
+        now.confidence[rows.numpy()] = self.hindsight(window, given.logit().to(device)).sigmoid().cpu().numpy()

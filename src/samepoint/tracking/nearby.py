@@ -65,6 +65,8 @@ class NearbyPropagation:
 
     def keep(self, mask: Tensor) -> None:
         """Forget the points where ``mask`` (N,) is false."""
+        if not self.keys:
+            return  # nothing has come yet that would say which device the points are on
         for index, key in enumerate(self.keys):
             self.keys[index] = _Key(key.features, key.labels[mask], key.corner[mask])
         self.known = self.known[mask]

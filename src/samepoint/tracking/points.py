@@ -36,7 +36,8 @@ def track(
     """Follow points through a video.
 
     Unlike the streaming ``PointTracker``, it knows what comes after a frame: confidences make use of the three frames
-    before and after, where the model has learnt to (``Hindsight``).
+    before and after, and of what the other points do, where the model has learnt to (``Hindsight``). Positions do not
+    depend on other points.
 
     Args:
         video: a file, a folder of pictures, uint8 frames (T, H, W, 3), a camera index, a URL, or a ``Video``.
@@ -84,12 +85,12 @@ def track(
         if progress:
             progress(done, total)
 
-    xy, confidence = _run(tracker(), clip, queries, report)
+    xy, confidence = _run(tracker(), clip, clip.size, queries, report)
     frames = xy.shape[1]
     queries.check(clip.size, frames)
     if backward:
         mirrored = Queries(frame=frames - 1 - queries.frame, xy=queries.xy)
-        back_xy, back_confidence = _run(tracker(), clip.frames_reversed(), mirrored, report)
+        back_xy, back_confidence = _run(tracker(), clip.frames_reversed(), clip.size, mirrored, report)
         before = np.arange(frames)[None] < queries.frame[:, None]
         xy = np.where(before[..., None], back_xy[:, ::-1], xy)
         confidence = np.where(before, back_confidence[:, ::-1], confidence)
@@ -97,11 +98,17 @@ def track(
 
 
 def _run(
-    tracker: PointTracker, frames: Iterable[np.ndarray], queries: Queries, report: Callable[[], None]
+    tracker: PointTracker,
+    frames: Iterable[np.ndarray],
+    size: tuple[int, int],
+    queries: Queries,
+    report: Callable[[], None],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions (N, T, 2), NaN before each query, and confidences (N, T)."""
     tracker.add(queries)
     review = Review(tracker.network.hindsight, len(queries)) if isinstance(tracker.network, PointNetwork) else None
+    if review is not None:
+        review.start(np.arange(len(queries)), queries.frame, queries.xy)
     columns: list[tuple[np.ndarray, np.ndarray]] = []
     for frame in frames:
         state = tracker.step(frame)
@@ -110,7 +117,7 @@ def _run(
         xy[state.ids], confidence[state.ids] = state.xy, state.confidence
         columns.append((xy, confidence))
         if review is not None:
-            review.add(state.ids, tracker.evidence, confidence)
+            review.add(state.ids, tracker.evidence, xy, confidence, size)
         report()
     if not columns:
         raise InputError("the video has no frames")

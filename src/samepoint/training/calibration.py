@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,11 +12,26 @@ from torch import Tensor, nn
 
 from ..datasets.synthetic import Clip, ClipSettings, SyntheticClips
 from ..datasets.synthetic.textures import TextureSource
+from ..models.company import COMPANY, company
 from ..models.network import PointNetwork
 from ..models.visibility import HORIZON, Hindsight, Visibility, surroundings
 from ..structures import Queries
 from ..tracking import PointTracker, RefinedPoints
 from .config import CalibrationConfig
+
+SUBSETS = (32, 8, 1)
+"""So many points of a clip, drawn from it, stand for a video in which few are followed: little company, or none."""
+
+
+class Followed(NamedTuple):
+    """N points followed from frame 0 through C clips of T + 1 frames."""
+
+    evidence: Tensor  # (C, T, N, 7)
+    visible: Tensor  # (C, T, N) bool
+    xy: Tensor  # (C, T, N, 2) pixels
+    confidence: Tensor  # (C, T, N)
+    start: Tensor  # (C, N, 2) pixels, in frame 0
+    size: tuple[int, int]  # (H, W)
 
 
 def calibration_clips(textures: TextureSource, config: CalibrationConfig, seed: int) -> list[Clip]:
@@ -42,20 +58,27 @@ def calibrate(network: PointNetwork, clips: Iterable[Clip], config: CalibrationC
     clips = list(clips)
     report: dict[str, float] = {}
     for _ in range(config.rounds):
-        evidence, visible = collect_evidence(network, clips, config)
-        fit(network.visibility, evidence.flatten(0, 2), visible.flatten())
-        logits = network.visibility(evidence.flatten(0, 2)).detach()
-        windows = windows_of(evidence)
-        fit_hindsight(network.hindsight, windows, logits, visible.flatten())
-        reviewed = score(network.hindsight(windows, logits).detach(), visible.flatten())
-        report = score(logits, visible.flatten())
+        followed = collect_evidence(network, clips, config)
+        visible = followed.visible.flatten()
+        fit(network.visibility, followed.evidence.flatten(0, 2), visible)
+        logits = network.visibility(followed.evidence.flatten(0, 2)).detach()
+        windows = torch.cat([windows_of(followed.evidence), company_of(followed)], dim=1)
+        few, rows = with_few(followed, windows)
+        fit_hindsight(
+            network.hindsight,
+            torch.cat([windows, few]),
+            torch.cat([logits, logits[rows]]),
+            torch.cat([visible, visible[rows]]),
+        )
+        reviewed = score(network.hindsight(windows, logits).detach(), visible)
+        report = score(logits, visible)
         report |= {f"hindsight_{key}": value for key, value in reviewed.items() if key != "hidden"}
     return report
 
 
-def collect_evidence(network: PointNetwork, clips: Iterable[Clip], config: CalibrationConfig) -> tuple[Tensor, Tensor]:
-    """Evidence (C, T, N, 7) of following N points through C clips, and whether each was visible (C, T, N)."""
-    rows, truth = [], []
+def collect_evidence(network: PointNetwork, clips: Iterable[Clip], config: CalibrationConfig) -> Followed:
+    """What following points through clips brings."""
+    found: list[tuple[Tensor, ...]] = []
     for index, clip in enumerate(clips):
         rng = np.random.default_rng(index)
         start = clip.sample_points(rng, config.points, 0, balanced=0.5)
@@ -63,18 +86,46 @@ def collect_evidence(network: PointNetwork, clips: Iterable[Clip], config: Calib
         method = RefinedPoints(network)
         tracker = PointTracker(network, method=method, short_side=config.short_side)
         tracker.add(Queries(frame=np.zeros(len(start), np.int64), xy=start))
-        steps = []
-        for time, frame in enumerate(clip.frames):
-            tracker.step(frame)
-            if time:
-                steps.append(method.evidence.clone())
-        rows.append(torch.stack(steps))
-        truth.append(torch.from_numpy(visible[:, 1:].T.copy()))
-    return torch.stack(rows), torch.stack(truth)
+        steps: list[tuple[Tensor, ...]] = []
+        for frame in clip.frames:
+            state = tracker.step(frame)
+            steps.append((method.evidence.clone(), torch.from_numpy(state.xy), torch.from_numpy(state.confidence)))
+        evidence, xy, confidence = (torch.stack(values) for values in zip(*steps[1:], strict=True))
+        truth = torch.from_numpy(visible[:, 1:].T.copy())
+        found.append((evidence, truth, xy, confidence, torch.from_numpy(start).float()))
+    return Followed(*(torch.stack(values) for values in zip(*found, strict=True)), size=config.size)  # type: ignore[misc]
+
+
+def company_of(followed: Followed, points: Tensor | None = None) -> Tensor:
+    """The company (C * T * M, 9) of all points, or of some, ``points`` (C, M), alone with each other."""
+    parts = []
+    for clip, start in enumerate(followed.start):
+        chosen = torch.arange(len(start)) if points is None else points[clip]
+        given = torch.zeros(len(chosen), dtype=torch.long)
+        for xy, confidence in zip(followed.xy[clip], followed.confidence[clip], strict=True):
+            parts.append(company(start[chosen], xy[chosen], confidence[chosen], given, followed.size))
+    return torch.cat(parts)
+
+
+def with_few(followed: Followed, windows: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Rows of ``windows`` (C * T * N, inputs), their company that of few points, and which rows these are."""
+    generator = torch.Generator().manual_seed(seed)
+    clips, times, count = followed.visible.shape
+    numbers = torch.arange(clips * times * count).reshape(clips, times, count)
+    parts, rows = [], []
+    for subset in SUBSETS:
+        if subset < count:
+            points = torch.stack([torch.randperm(count, generator=generator)[:subset] for _ in range(clips)])
+            own = numbers.gather(2, points[:, None].expand(-1, times, -1)).flatten()
+            parts.append(torch.cat([windows[own, : -len(COMPANY)], company_of(followed, points)], dim=1))
+            rows.append(own)
+    if not rows:
+        return windows[:0], torch.zeros(0, dtype=torch.long)
+    return torch.cat(parts), torch.cat(rows)
 
 
 def windows_of(evidence: Tensor) -> Tensor:
-    """What hindsight reads (C * T * N, inputs) of evidence (C, T, N, 7)."""
+    """What hindsight reads of each point alone (C * T * N, inputs), of evidence (C, T, N, 7)."""
     clips, times, points, width = evidence.shape
     padded = evidence.new_zeros((times + 2 * HORIZON, clips * points, width))
     padded[HORIZON : HORIZON + times] = evidence.transpose(0, 1).flatten(1, 2)
@@ -105,11 +156,11 @@ def fit_hindsight(
     logits: Tensor,
     visible: Tensor,
     *,
-    steps: int = 800,  # more learn the clips by heart
+    steps: int = 1000,  # more learn the clips by heart
     rate: float = 3e-3,
     seed: int = 0,
 ) -> None:
-    """Cross-entropy of what :func:`windows_of` (M, inputs) add to the visibility's logits (M,)."""
+    """Cross-entropy of what ``windows`` (M, inputs) add to the visibility's logits (M,)."""
     mean, deviation = windows.mean(0), windows.std(0).clamp_min(1e-3)
     fitted = Hindsight((hindsight.first.out_features, hindsight.second.out_features))
     for layer in (fitted.first, fitted.second):

@@ -112,7 +112,7 @@ class Follower:
         if len(self._ids):
             self._follow(maps, column)
         elif self.review is not None:
-            self.review.add(self._ids, None, column.confidence)
+            self.review.add(self._ids, None, column.xy, column.confidence, self.size)
         if self._seeds_at(t):
             self._start(maps, column)
         self._before = maps[self.level][0]
@@ -128,7 +128,7 @@ class Follower:
         column.similarity[ids] = similarity.cpu().numpy()
         self._xy = xy
         if self.review is not None and isinstance(self.method, RefinedPoints):
-            self.review.add(ids, self.method.evidence, column.confidence)
+            self.review.add(ids, self.method.evidence, column.xy, column.confidence, self.size)
         if not self.accept.returns:
             self._give_up(column)
 
@@ -162,6 +162,8 @@ class Follower:
         self._xy = torch.cat([self._xy, xy]) if len(self._ids) else xy
         self._ids = np.concatenate([self._ids, ids])
         column.xy[ids], column.confidence[ids], column.cycle[ids], column.similarity[ids] = grid, 1, 0, 1
+        if self.review is not None:
+            self.review.start(ids, len(self.columns) - 1, grid)
 
     @property
     def _cell(self) -> float:
