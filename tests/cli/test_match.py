@@ -129,6 +129,23 @@ def test_coco_in_is_coco_out(folder: Path, inputs: Path, stub: Scaled) -> None:
     assert flags == [[0, 0]] * 6
 
 
+@pytest.mark.parametrize(
+    ("text", "options", "name"),
+    [("x,y,name\n1,2,nose\n30,20,nose\n", [], "nose"), ("x,y,name\n1,2,0\n", ["--point", "3,4"], "0")],
+)
+def test_names_that_coco_cannot_tell_apart_are_refused_before_matching(
+    folder: Path, inputs: Path, stub: Scaled, capfd, text: str, options: list[str], name: str
+) -> None:
+    """Also where one is called by the number that another, without a name, has."""
+    (inputs / "points.csv").write_text(text)
+    arguments = ["match", f"{inputs}/a.png", f"{inputs}/many", "--points", f"{inputs}/points.csv", *options]
+    assert main([*arguments, "-o", "m.json", "--to", "coco"]) == 2
+    assert f"COCO needs points of different names; '{name}' is there twice" in capfd.readouterr().err
+    assert stub.encoded == []
+    assert not list(folder.iterdir())
+    assert main([*arguments, "-o", "m.json"]) == 0  # where names are only names
+
+
 def test_frames_of_a_video(folder: Path, clip: str, stub: Scaled) -> None:
     targets = [f"{clip}@0", f"{clip}@5"]
     assert main(["match", f"{clip}@2", *targets, "--grid", "1", "-o", "m.csv"]) == 0

@@ -107,6 +107,13 @@ def test_what_does_not_fit_leaves_nothing_behind(
     assert not list(tmp_path.iterdir())
 
 
+def test_gelu_is_for_matchers(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["weights", "convert", str(checkpoint), "-o", str(tmp_path / "out.safetensors"), "--from", "fgvc"]
+    assert main([*command, "--gelu"]) == 2
+    assert "gelu cannot be chosen for fgvc" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_names_of_files_are_checked_first(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def refused(source: Path, output: Path, message: str) -> None:
         assert main(["weights", "convert", str(source), "-o", str(output), "--from", "fgvc"]) == 2

@@ -127,6 +127,28 @@ def test_coco_is_what_others_read(tmp_path: Path) -> None:
         load_matches(path)
 
 
+def test_coco_stays_of_the_category_it_was(tmp_path: Path) -> None:
+    """Id, name, supercategory and what else a file says of the thing; of no other category in it."""
+    horse = {"id": 7, "name": "horse", "supercategory": "animal", "keypoints": ["nose", "tail"], "skeleton": [[1, 2]]}
+    cow = {**horse, "id": 3, "name": "cow"}
+    annotation = {"id": 5, "image_id": 9, "category_id": 7, "keypoints": [1, 2, 2, 3, 4, 2], "num_keypoints": 2}
+    images = [{"id": 9, "file_name": "s.jpg", "width": 9, "height": 9}]
+    data = {"images": images, "annotations": [annotation], "categories": [{"id": 1, "name": "road"}, cow, horse]}
+    (tmp_path / "labels.json").write_text(json.dumps(data))
+    points = load_points(tmp_path / "labels.json", "s.jpg")
+    xy = points.queries.xy
+    matches = Matches(xy, xy, [1, 1], (9, 9), (9, 9), points.queries.name or (), "s.jpg", "t.jpg")
+    save_matches([matches], tmp_path / "m.json", "coco", points.template)
+    out = json.loads((tmp_path / "m.json").read_text())
+    assert out["categories"] == [horse]
+    assert out["annotations"][0]["category_id"] == 7
+    assert Keypoints.load(tmp_path / "m.json").bodyparts == ("nose", "tail")
+    plain = Template(("nose", "tail"), ((0, 0), (0, 1)))
+    save_matches([matches], tmp_path / "m.json", "coco", plain)
+    (category,) = json.loads((tmp_path / "m.json").read_text())["categories"]
+    assert (category["id"], category["name"], category["supercategory"]) == (1, "object", "object")
+
+
 def test_coco_of_plain_points(tmp_path: Path) -> None:
     save_matches(pairs(), tmp_path / "m.json", "coco")
     assert Keypoints.load(tmp_path / "m.json").bodyparts == ("nose", "tail, the")
@@ -224,12 +246,16 @@ def test_points_of_one_picture_among_keypoints(tmp_path: Path) -> None:
     points = load_points(tmp_path / "k.json", "elsewhere/horse.jpg")
     assert points.queries.xy.tolist() == [[3.5, 4.5], [5.5, 6.5]]
     assert (points.queries.name, points.is_coco) == (("nose", "tail"), True)
-    assert load_points(tmp_path / "k.json", "zebra.jpg").template == Template(("nose", "tail"), ((0, 0),))
+    template = load_points(tmp_path / "k.json", "zebra.jpg").template
+    assert template is not None
+    assert (template.keypoints, template.part, template.category["name"]) == (("nose", "tail"), ((0, 0),), "individual")
     with pytest.raises(InputError, match="holds 2 pictures"):
         load_points(tmp_path / "k.json", "cow.jpg")
     Keypoints([3, 9], xy, ("nose", "tail")).save(tmp_path / "k.csv")
     points = load_points(tmp_path / "k.csv", "clip.mp4", 9)
     assert (len(points.queries), points.is_coco) == (2, False)
+    Keypoints([3, 9], xy, ("nose", "tail"), images=("v/img03.png", "v/img09.png")).save(tmp_path / "f.json")
+    assert len(load_points(tmp_path / "f.json", "clip.mp4", 9).queries) == 2  # pictures that were its frames
     Keypoints([3], np.full((1, 1, 1, 2), NAN), ("nose",), labelled=[[[True]]]).save(tmp_path / "n.csv")
     with pytest.raises(InputError, match="no keypoint with a position"):
         load_points(tmp_path / "n.csv", "clip.mp4", 3)

@@ -134,7 +134,7 @@ def test_matching_in_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_picture_with_a_key_is_encoded_once_while_it_is_kept() -> None:
-    network = Patches()
+    network = Patches().eval()  # one in training would be copied, and the copy called
     encode = PictureEncoder(network, OWN, capacity=2)
     pictures = {name: texture(16, 16, seed) for seed, name in enumerate("abc")}
     reads: list[str] = []

@@ -14,7 +14,9 @@ import samepoint as sp
 from samepoint.errors import InputError
 from samepoint.matching import LearntMatcher, PairModel, PlainMatcher, as_pair_model, default_model, match_each
 from samepoint.models.features import load_features
+from samepoint.models.match_confidence import MATCH_EVIDENCE
 from samepoint.models.matcher import Matcher, MatcherConfig
+from samepoint.models.vit import VisionTransformer
 from tests.matching.stub import Scaled
 from tests.matching.test_features import Patches
 from tests.shared import shared_path
@@ -67,9 +69,13 @@ def test_targets_are_opened_one_at_a_time() -> None:
         ([], "no point to match"),
         ([(float("nan"), 1)], "not finite"),
         ([1, 2, 3], "shape"),
+        (5, "shape"),
+        ([(1, 2), (3,)], r"points \(N, 2\) must be an array of float32, got list"),
+        ("abc", "got str"),
+        (None, "shape"),
     ],
 )
-def test_points_that_cannot_be_matched(points: list, said: str) -> None:
+def test_points_that_cannot_be_matched(points: object, said: str) -> None:
     with pytest.raises(InputError, match=said):
         sp.match(blobs((40, 60)), blobs((40, 60)), points, model=Scaled())
 
@@ -125,6 +131,54 @@ def test_the_learnt_matcher_answers_as_it_does_itself() -> None:
     strict = sp.match(source, target, points, model=network, mutual=1e-4)
     assert (strict.confidence <= matches.confidence + 1e-6).all()
     assert not strict.found.any()
+
+
+def missing_by(matcher: Matcher, shares: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every match of the matcher lead back to its point but for these shares of the longer side."""
+    evidence = torch.zeros(len(shares), len(MATCH_EVIDENCE))
+    evidence[:, MATCH_EVIDENCE.index("missed")] = torch.tensor(shares)
+    monkeypatch.setattr(matcher, "carry", lambda *_: (torch.zeros(len(shares), 2), evidence))
+
+
+def test_mutual_decides_where_nothing_was_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the tenth of a new matcher, too; a fitted one, who is sure of everything, can only lose by it."""
+    network = Matcher(MatcherConfig.tiny()).eval()
+    missing_by(network, [0.0, 0.05, 0.1, 0.15, 0.3, 0.4], monkeypatch)
+
+    def confidence(mutual: float | None) -> np.ndarray:
+        picture = blobs((20, 30))
+        return sp.match(picture, picture, sp.Queries.at([(1, 1)] * 6), model=network, mutual=mutual).confidence
+
+    for mutual in (0.03, 0.1, 0.15, 0.3, 0.4):
+        expected = 1 / (1 + np.exp(-4 * (1 - np.array([0.0, 0.05, 0.1, 0.15, 0.3, 0.4]) / mutual)))
+        np.testing.assert_allclose(confidence(mutual), expected, rtol=1e-4)
+    np.testing.assert_allclose(confidence(None), confidence(0.1), rtol=1e-5)
+    assert (confidence(0.31) >= 0.5).tolist() == [True, True, True, True, True, False]
+    network.confidence.weight.zero_()
+    assert (confidence(None) > 0.9).all()
+    assert (confidence(0.31) >= 0.5).tolist() == [True, True, True, True, True, False]
+
+
+def test_mutual_reaches_matchers_around_networks() -> None:
+    """Pictures that have nothing to do with each other: what is lost by a tenth is found by more."""
+    torch.manual_seed(0)
+    network = VisionTransformer(64, 4, 1, 64, 8, 4, True, (2,))
+    source, target, points = blobs((60, 60)), blobs((60, 60), seed=1), sp.Queries.grid(6, (60, 60))
+    usual, same, loose = (sp.match(source, target, points, model=network, mutual=m).found for m in (None, 0.1, 0.5))
+    assert usual.tolist() == same.tolist()
+    assert loose.sum() > usual.sum()
+    assert (loose >= usual).all()
+
+
+def test_choices_that_a_model_does_not_leave_open_are_refused() -> None:
+    picture = blobs((9, 9))
+    for choice in ({"mutual": 0.3}, {"device": "cpu"}):
+        with pytest.raises(InputError, match=f"{next(iter(choice))}: .* cannot be chosen for a Scaled"):
+            sp.match(picture, picture, [(1, 1)], model=Scaled(), **choice)
+        with pytest.raises(InputError, match="cannot be chosen for a Scaled"):
+            sp.carry_masks(picture, picture, np.ones((9, 9), np.uint8), model=Scaled(), **choice)
+    with pytest.raises(InputError, match="backbone: 'x' cannot be chosen for a Matcher"):
+        as_pair_model(Matcher(MatcherConfig.tiny()), backbone="x")
 
 
 def test_mutual_is_the_tolerance_of_plain_features() -> None:

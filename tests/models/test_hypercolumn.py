@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,16 @@ import torch.nn.functional as F
 from samepoint.errors import InputError
 from samepoint.geometry import Lattice
 from samepoint.models.encoder import PyramidEncoder
-from samepoint.models.hypercolumn import Hypercolumn, PyramidBackbone, ResNetBackbone, VitBackbone, read_on_grid
+from samepoint.models.features import load_features
+from samepoint.models.hypercolumn import (
+    Hypercolumn,
+    PyramidBackbone,
+    ResNetBackbone,
+    VitBackbone,
+    needed_outputs,
+    read_on_grid,
+)
+from samepoint.models.matcher import Matcher, MatcherConfig
 from samepoint.models.network import NetworkConfig, PointNetwork
 from samepoint.models.resnet import ResNet
 
@@ -54,6 +65,54 @@ def test_published_levels() -> None:
         columns = Hypercolumn(ResNetBackbone())
     assert columns.channels == (64, *(1024,) * 7)
     assert columns.lattices == (Lattice(4), *(Lattice(16),) * 7)
+
+
+@pytest.mark.parametrize(
+    ("depth", "channels"), [(18, (64, 256, 256)), (34, (64, *(256,) * 5)), (50, (64, *(1024,) * 5))]
+)
+def test_every_depth_has_levels_of_its_own(depth: int, channels: tuple[int, ...]) -> None:
+    """As those of 101: the map after max pooling and blocks of stage 3, its last among them."""
+    backbone = ResNetBackbone(depth=depth)
+    with torch.device("meta"):
+        columns = Matcher(MatcherConfig(backbone=backbone)).hypercolumn
+    assert columns.channels == channels
+    assert columns.lattices == (Lattice(4), *(Lattice(16),) * (len(channels) - 1))
+    assert max(backbone.levels) == {18: 6, 34: 13, 50: 13}[depth]
+    assert ResNetBackbone(depth=depth, levels=(1,)).levels == (1,)
+    assert ResNetBackbone.model_validate(backbone.model_dump()) == backbone
+
+
+def test_the_last_stage_is_loaded_where_a_level_needs_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    whole = ResNet(18).eval()
+    torch.save(whole.state_dict(), tmp_path / "resnet18.pth")
+    config = ResNetBackbone(depth=18, levels=(0, 6, 8))
+    columns = Hypercolumn(config).eval()
+    with pytest.raises(
+        InputError, match=r"level 8 lies in stage 4, this ResNet ends with stage 3; load it with outputs=\(4,\)"
+    ):
+        columns.use(load_features(tmp_path / "resnet18.pth").network)
+    columns.use(load_features(tmp_path / "resnet18.pth", needed_outputs(config)).network)
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(F.relu(columns(x)[2]), whole.features(x)[0])
+    assert needed_outputs(ResNetBackbone()) == (3,)
+    assert needed_outputs(VitBackbone()) is None
+
+
+def test_levels_with_gelu_are_the_blocks_before_it() -> None:
+    torch.manual_seed(0)
+    network = ResNet(18, outputs=(2, 1), activation="gelu").eval()
+    columns = Hypercolumn(ResNetBackbone(depth=18, levels=(4, 2, 0), activation="gelu")).eval()
+    columns.use(network)
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        second, first, stem = columns(x)
+        expected = network.features(x)
+        stem_by_hand = F.max_pool2d(F.gelu(network.bn1(network.conv1(x))), 3, 2, 1)
+    torch.testing.assert_close(F.gelu(second), expected[0])
+    torch.testing.assert_close(F.gelu(first), expected[1])
+    torch.testing.assert_close(stem, stem_by_hand)
 
 
 def test_our_encoder_is_taken_out_of_the_network() -> None:

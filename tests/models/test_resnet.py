@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from samepoint.errors import InputError
 from samepoint.models.colour import rgb_to_lab
 from samepoint.models.convert.table import convert
-from samepoint.models.resnet import BasicBlock, ResNet
-from samepoint.models.weights import load_strictly
+from samepoint.models.fitting import filled
+from samepoint.models.resnet import BasicBlock, Bottleneck, ResNet
+from samepoint.models.weights import load_model, load_strictly, save_weights
 from tests.models.golden import golden_tensors
 from tests.shared import shared_path
 
@@ -81,6 +84,39 @@ def test_standard_resnets_return_the_stages_asked_for_coarse_to_fine(depth: int,
     assert [tuple(m.shape[1:]) for m in maps] == [(channels[0], 2, 2), (channels[1], 4, 4)]
     assert [lattice.stride for lattice in network.lattices] == [32, 16]
     assert "layer2.0.downsample.1.running_mean" in network.state_dict()
+
+
+@pytest.mark.parametrize("block", [BasicBlock(8, 4, 2, "gelu"), Bottleneck(8, 4, 2, "gelu")], ids=["two", "three"])
+def test_a_block_with_gelu_by_hand(block: BasicBlock | Bottleneck) -> None:
+    torch.manual_seed(0)
+    block = block.eval()
+    x = torch.randn(2, 8, 6, 6)
+    with torch.no_grad():
+        y = F.gelu(block.bn1(block.conv1(x)))
+        y = block.bn2(block.conv2(y))
+        if isinstance(block, Bottleneck):
+            y = block.bn3(block.conv3(F.gelu(y)))
+        expected = F.gelu(y + block.downsample(x))
+        torch.testing.assert_close(block(x), expected)
+
+
+def test_weights_say_their_activation_and_old_ones_have_relu(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    gelu = ResNet(18, outputs=(1,), activation="gelu").eval()
+    save_weights(gelu, tmp_path / "gelu.safetensors", {"precision": "float32"})
+    loaded = load_model(tmp_path / "gelu.safetensors")
+    assert isinstance(loaded, ResNet)
+    x = torch.randn(1, 3, 32, 32)
+    old = {key: value for key, value in gelu.config.items() if key != "activation"}
+    relu = filled("ResNet", old, gelu.state_dict(), "old file")
+    assert isinstance(relu, ResNet)
+    assert (loaded.activation, relu.activation) == ("gelu", "relu")
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(x)[0], gelu(x)[0])
+        assert bool((relu(x)[0] >= 0).all())
+        assert bool((gelu(x)[0] < 0).any())
+    with pytest.raises(InputError, match="does not describe a network"):
+        filled("ResNet", {**old, "activation": "sine"}, gelu.state_dict(), "odd file")
 
 
 def test_a_missing_or_misshapen_tensor_is_named() -> None:

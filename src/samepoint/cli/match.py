@@ -114,6 +114,7 @@ def match(
     first = open_picture(source)
     chosen = default_model() if model is None else model
     asked = None if masked else gather_points(first, places, points, grid, mask)
+    form = None if asked is None else _format(asked, output, to)
     check_model(chosen, device)
     matcher = as_pair_model(chosen, mutual=mutual, device=device, backbone=backbone)
     with progress("matching") as advance:
@@ -121,7 +122,6 @@ def match(
         if asked is None:
             done = _masks(first, str(mask), pictures, matcher, flip_test, files, render is not None)
         else:
-            form = to or ("coco" if asked.is_coco and output.suffix.lower() == ".json" else None)
             done = _points(first, asked, pictures, matcher, flip_test, output, form, render is not None)
     written = [*done.files, *([] if render is None else [render])]
     with nullcontext() if folder is None else new_folder(folder), all_or_none(written) as stand_ins:
@@ -132,6 +132,17 @@ def match(
             write_image(stand_ins[-1], done.picture)
     facts = {"source": source, "targets": len(given) - len(pictures.skipped), "skipped": pictures.skipped, **done.facts}
     _report(facts, chosen, written, time.perf_counter() - began, as_json)
+
+
+def _format(asked: PicturePoints, output: Path, to: str | None) -> str | None:
+    """Of the table; None: by suffix. Refused now, not when all is matched: points that COCO cannot tell apart."""
+    from samepoint.io.matches.coco import check_names
+    from samepoint.matching import names_of
+
+    form = to or ("coco" if asked.is_coco and output.suffix.lower() == ".json" else None)
+    if form == "coco" and asked.template is None:
+        check_names(names_of(asked.queries))
+    return form
 
 
 @dataclass(frozen=True)

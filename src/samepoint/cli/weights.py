@@ -94,6 +94,9 @@ def convert(
         int | None,
         typer.Option("--heads", metavar="N", help="Attention heads of a matcher: cats 6, ssscweb 8 [these]."),
     ] = None,
+    gelu: Annotated[
+        bool, typer.Option("--gelu", help="The backbone of a matcher was trained with GELU, which nothing in it tells.")
+    ] = False,
     origin: Annotated[
         str | None, typer.Option("--origin", metavar="TEXT", help="Where they came from, for the record: a URL.")
     ] = None,
@@ -113,7 +116,7 @@ def convert(
     from samepoint.models.convert.file import convert_file
     from samepoint.models.convert.kind import Choices
 
-    choices = Choices(tuple(layers) if layers else None, heads)
+    choices = Choices(tuple(layers) if layers else None, heads, gelu or None)
     done = convert_file(source, output, kind, choices=choices, origin=origin, licence=licence, expected_sha256=sha256)
     if as_json:
         print(json.dumps({"output": str(output), **done.metadata, "mapped": dict(done.fitted.mapped)}))
@@ -124,6 +127,34 @@ def convert(
         print(f"  ignored {count}: {reason}")
     if done.fitted.remark is not None:
         print(f"  note    {done.fitted.remark}")
+
+
+@app.command("mix")
+def mix(
+    first: Annotated[str, typer.Argument(metavar="FIRST", help="A name or a weight file.")],
+    second: Annotated[str, typer.Argument(metavar="SECOND", help="Another of the same architecture.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.safetensors", help="The file to write.")],
+    share: Annotated[float, typer.Option("--share", metavar="S", help="Of the second, from 0 to 1.")] = 0.5,
+    part: Annotated[
+        list[str] | None,
+        typer.Option("--part", metavar="NAME=S", help="Another share for a part, such as encoder=0.5. Repeatable."),
+    ] = None,
+) -> None:
+    """Write the mean of two models' weights: of one and what was trained from it, often better than either."""
+    from samepoint.io.atomic import check_writable
+    from samepoint.models.mixture import mix as mean
+
+    check_writable(output)
+    mean(first, second, output, share, dict(_part(text) for text in part or []))
+    print(f"wrote {output}")
+
+
+def _part(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise InputError(f"--part {text!r}: expected NAME=SHARE, for example encoder=0.5") from None
 
 
 @app.command("verify")

@@ -9,7 +9,7 @@ from samepoint.matching.features import (
 )
 from samepoint.matching.pair_model import Carried, LearntMatcher, PairModel, PlainMatcher, as_pair_model, default_model
 from samepoint.matching.pictures import Picture, PictureSource, open_picture
-from samepoint.matching.points import as_points, match, match_each
+from samepoint.matching.points import as_points, match, match_each, names_of
 from samepoint.matching.regions import CarriedRegions, as_regions, carry_masks, carry_masks_each, places_inside
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "match_each",
     "match_features",
     "match_maps",
+    "names_of",
     "open_picture",
     "places_inside",
 ]

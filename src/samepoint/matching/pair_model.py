@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import InputError
 from ..models.features import FeatureNetwork, as_module, load_network
-from ..models.match_confidence import MATCH_EVIDENCE
+from ..models.match_confidence import MATCH_EVIDENCE, MatchConfidence
 from ..models.matcher import Columns, Matcher
 from ..models.weights import TABLE
 from ..tracking.frames import FrameEncoder
@@ -74,13 +74,16 @@ def as_pair_model(
     ``backbone`` names that of a matcher whose file leaves it out.
 
     Raises:
-        InputError: an unknown name or file, a network that gives no features, or ``mutual`` not above 0.
+        InputError: an unknown name or file, a network that gives no features, ``mutual`` not above 0, or a choice that
+            this kind of model does not leave open.
     """
     if mutual is not None and not (math.isfinite(mutual) and mutual > 0):
         raise InputError(f"mutual: expected a share of the source's longer side above 0, got {mutual}")
     if isinstance(model, PairModel):
+        _refuse(model, mutual=mutual, device=device, backbone=backbone)
         return model
     if isinstance(model, nn.Module):
+        _refuse(model, backbone=backbone)
         network = model
     else:
         network = load_network(default_model() if model is None else model, backbone=backbone).network
@@ -91,6 +94,15 @@ def as_pair_model(
     if not all(hasattr(network, name) for name in ("features", "preprocess", "lattices")):
         raise InputError(f"a model that matches pictures must give features, {type(network).__name__} does not")
     return PlainMatcher(network, tolerance=mutual or TOLERANCE, device=device)  # type: ignore[arg-type]
+
+
+def _refuse(model: object, **choices: object) -> None:
+    """Raise InputError for the first choice that was made, of those that this model has made itself."""
+    for name, value in choices.items():
+        if value is not None:
+            raise InputError(
+                f"{name}: {value!r} cannot be chosen for a {type(model).__name__}, which was made with its own"
+            )
 
 
 class PlainMatcher:
@@ -135,7 +147,8 @@ class LearntMatcher:
     """A :class:`samepoint.models.matcher.Matcher`, whose confidence is what it has learnt.
 
     With ``mutual``, a match that goes astray on its way back by more than this share of the source's longer side is not
-    there, however sure the matcher is.
+    there, however sure the matcher is. One that was never fitted knows nothing else: there confidence is one half at
+    ``mutual``.
     """
 
     def __init__(
@@ -152,9 +165,21 @@ class LearntMatcher:
         self, source: tuple[Columns, tuple[int, int]], target: tuple[Columns, tuple[int, int]], xy: NDArray[np.float32]
     ) -> Carried:
         found, evidence = self.matcher.carry(source[0], target[0], torch.tensor(xy), source[1], target[1])
-        confidence = self.matcher.confidence(evidence).sigmoid()
-        if self.mutual is not None:
-            missed = evidence[:, MATCH_EVIDENCE.index("missed")]
-            confidence = torch.minimum(confidence, torch.exp2(-((missed / self.mutual) ** 2)))
         likeness = evidence[:, MATCH_EVIDENCE.index("likeness")]
-        return Carried(found.cpu().numpy(), confidence.cpu().numpy(), likeness.cpu().numpy())
+        return Carried(found.cpu().numpy(), self._confidence(evidence).cpu().numpy(), likeness.cpu().numpy())
+
+    def _confidence(self, evidence: Tensor) -> Tensor:
+        """Of evidence (N, 5): (N,) in [0, 1]."""
+        logistic = self.matcher.confidence
+        if self.mutual is None:
+            return logistic(evidence).sigmoid()
+        missed = evidence[:, MATCH_EVIDENCE.index("missed")]
+        if not _is_fitted(logistic):
+            return (logistic.bias * (1 - missed / self.mutual)).sigmoid()  # the same curve, one half elsewhere
+        return torch.minimum(logistic(evidence).sigmoid(), torch.exp2(-((missed / self.mutual) ** 2)))
+
+
+def _is_fitted(logistic: MatchConfidence) -> bool:
+    """Whether its coefficients differ from those it began with, which no fit gives back to the last bit."""
+    first = MatchConfidence().state_dict()
+    return not all(torch.equal(value.to(first[name]), first[name]) for name, value in logistic.state_dict().items())

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import InputError
 from ..structures import Matches, Queries
+from ..structures.checks import as_array
 from .flip import carry_either_way
 from .pair_model import Model, PairModel, as_pair_model
 from .pictures import Picture, PictureSource, open_picture
@@ -59,16 +60,18 @@ def match(
         model: a name of the weights table, a weight file, a network that gives features, or a :class:`PairModel`; by
             default the shipped matcher.
         mutual: how nearly a match must lead back to its point for a confidence of one half, as a share of the source's
-            longer side; None: as the model has learnt, 0.1 for plain features.
+            longer side; None: as the model has learnt, 0.1 where it has learnt nothing of it. Not for a
+            :class:`PairModel`.
         flip_test: match with the mirrored target, too, and keep the one of the two that fits better: for things that
             may look the other way there, see :mod:`samepoint.matching.flip`.
-        device: ``"cpu"``, ``"cuda"``, ...; the model's by default.
+        device: ``"cpu"``, ``"cuda"``, ...; the model's by default. Not for a :class:`PairModel`.
 
     Returns:
         For each point where it is in the target, in pixels of that, and the probability that it is there.
 
     Raises:
-        InputError: no point, a point outside the source, a picture that cannot be read, an unknown model.
+        InputError: no point, a point outside the source, points that are not (N, 2) numbers, a picture that cannot be
+            read, an unknown model, ``mutual`` or ``device`` with a :class:`PairModel`.
     """
     several = isinstance(target, (list, tuple))
     chosen = as_pair_model(model, mutual=mutual, device=device)
@@ -91,7 +94,7 @@ def match_each(
     """
     first = open_picture(source, "source")
     asked = as_points(points, first)
-    names = tuple(name or str(number) for number, name in enumerate(asked.name or ("",) * len(asked)))
+    names = names_of(asked)
     encoded = model.encode(first)
     for number, target in enumerate(targets):
         picture = open_picture(target, f"target {number}")
@@ -111,9 +114,21 @@ def match_each(
         )
 
 
+def names_of(queries: Queries) -> tuple[str, ...]:
+    """What matches call the points: by their names, those without by their numbers from 0.
+
+    >>> names_of(Queries.at([(1, 2), (3, 4)], name=["nose", ""]))
+    ('nose', '1')
+    """
+    return tuple(name or str(number) for number, name in enumerate(queries.name or ("",) * len(queries)))
+
+
 def as_points(points: ArrayLike | Queries, picture: Picture) -> Queries:
     """Points of a picture, checked: at least one, all within it."""
-    queries = points if isinstance(points, Queries) else Queries.at(np.asarray(points, np.float32))
+    if isinstance(points, Queries):
+        queries = points
+    else:
+        queries = Queries.at(np.atleast_1d(as_array(points, np.float32, "points (N, 2)")))
     if not len(queries):
         raise InputError("no point to match")
     try:

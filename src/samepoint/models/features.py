@@ -32,6 +32,7 @@ from .convert.kind import Choices, fit, outputs_of
 from .convert.resnets import resnet
 from .convert.table import read, recognise
 from .fitting import Network, shown
+from .hypercolumn import needed_outputs
 from .matcher import Matcher
 from .network import PointNetwork
 from .resnet import ResNet, initialise
@@ -125,7 +126,8 @@ def load_network(
         loaded = load_network(name_or_path, outputs)
         if not isinstance(loaded.network, Matcher) or not loaded.network.config.external:
             raise InputError(f"backbone: {loaded.name} has its own; only a matcher that leaves it out takes one")
-        loaded.network.use_backbone(load_features(backbone).network)
+        outputs = needed_outputs(loaded.network.config.backbone)
+        loaded.network.use_backbone(load_features(backbone, outputs).network)
         return loaded
     name = str(name_or_path)
     if name == UNTRAINED:

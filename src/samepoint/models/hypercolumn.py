@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from ..errors import InputError
@@ -20,7 +20,7 @@ from ..geometry import Lattice
 from .colour import ColourSpace
 from .encoder import PyramidEncoder
 from .network import NetworkConfig, PointNetwork
-from .resnet import BasicBlock, Bottleneck, ResNet
+from .resnet import Activation, BasicBlock, Bottleneck, ResNet
 from .semantic_encoder import SemanticConfig, SemanticEncoder
 from .vit import VisionTransformer
 
@@ -29,17 +29,35 @@ Size = tuple[int, int]
 """(H, W), or rows and columns."""
 
 
+_HYPERPIXELS = {
+    18: (0, 5, 6),
+    34: (0, 9, 10, 11, 12, 13),
+    50: (0, 9, 10, 11, 12, 13),
+    101: (0, 8, 20, 21, 26, 28, 29, 30),
+}
+"""Levels by depth: of 50 and 101 those that Hyperpixel Flow (ICCV 2019) found best on SPair-71k, which the published
+matcher took over; of the others the same places."""
+
+
 class ResNetBackbone(BaseModel):
     """A ResNet with torchvision's names; the published matcher's is ResNet-101.
 
-    ``levels``: 0 is the map after max pooling, n the n-th residual block of the whole network, before its last ReLU.
+    ``levels``: 0 is the map after max pooling, n the n-th residual block of the whole network, before its last
+    activation; by default those of the depth, in stages 1 to 3. ``activation``: everywhere in it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["resnet"] = "resnet"
     depth: Literal[18, 34, 50, 101] = 101
-    levels: tuple[int, ...] = (0, 8, 20, 21, 26, 28, 29, 30)
+    levels: tuple[int, ...] = _HYPERPIXELS[101]
+    activation: Activation = "relu"
+
+    @model_validator(mode="after")
+    def _levels_of_the_depth(self) -> ResNetBackbone:
+        if "levels" not in self.model_fields_set:
+            object.__setattr__(self, "levels", _HYPERPIXELS[self.depth])
+        return self
 
 
 class VitBackbone(BaseModel):
@@ -143,7 +161,8 @@ class Hypercolumn(nn.Module):
         A semantic encoder also takes the convolutions of our point encoder.
 
         Raises:
-            InputError: another kind of network, or one whose tensors do not fit; names the first that does not.
+            InputError: another kind of network, one that ends too early, or one whose tensors do not fit; names the
+                first that does not.
         """
         given = given.encoder if isinstance(given, PointNetwork) else given
         built = build_backbone(self.config)
@@ -152,6 +171,11 @@ class Hypercolumn(nn.Module):
             return
         if not isinstance(given, type(built)):
             raise InputError(f"backbone: expected a {type(built).__name__}, got {type(given).__name__}")
+        if isinstance(given, ResNet) and isinstance(built, ResNet) and given.outputs[0] < built.outputs[0]:
+            raise InputError(
+                f"backbone: level {max(self.config.levels)} lies in stage {built.outputs[0]}, this ResNet ends with "
+                f"stage {given.outputs[0]}; load it with outputs=({built.outputs[0]},)"
+            )
         tensors, expected = given.state_dict(), built.state_dict()
         for key, value in expected.items():
             if key not in tensors or tensors[key].shape != value.shape:
@@ -218,13 +242,20 @@ def _interpolation(cells: int, lattice: Lattice, side: int, wanted: int) -> Tens
     return (1 - (places[:, None] - torch.arange(cells)).abs()).clamp_min(0).float()
 
 
+def needed_outputs(config: AnyBackbone) -> tuple[int, ...] | None:
+    """The ``outputs`` to load a backbone's weights with, so that its last level is among them; None: by default it is.
+
+    >>> needed_outputs(ResNetBackbone(depth=50, levels=(8, 16)))
+    (4,)
+    """
+    return (_last_stage(config),) if isinstance(config, ResNetBackbone) else None
+
+
 def build_backbone(config: AnyBackbone) -> Backbone:
     """The network itself, randomly filled, up to the last level that is used."""
     match config:
         case ResNetBackbone():
-            ends = _stage_ends(config.depth)
-            stage = next(index for index, end in enumerate(ends, start=1) if max(config.levels) <= end)
-            return ResNet(config.depth, outputs=(stage,))
+            return ResNet(config.depth, outputs=(_last_stage(config),), activation=config.activation)
         case VitBackbone():
             c = config
             return VisionTransformer(c.width, c.depth, c.heads, c.hidden, c.patch, c.positions, c.scaled, c.levels)
@@ -244,6 +275,11 @@ def _stage_ends(depth: int) -> list[int]:
     for count in _BLOCKS[depth]:
         ends.append(ends[-1] + count)
     return ends[1:]
+
+
+def _last_stage(config: ResNetBackbone) -> int:
+    ends = _stage_ends(config.depth)
+    return next(stage for stage, end in enumerate(ends, start=1) if max(config.levels) <= end)
 
 
 def _level_count(config: AnyBackbone) -> int:
@@ -283,7 +319,7 @@ def _run(config: AnyBackbone, network: nn.Module, x: Tensor) -> Sequence[Tensor]
 
 
 def _resnet_levels(network: ResNet, x: Tensor, levels: Sequence[int]) -> list[Tensor]:
-    x = F.max_pool2d(F.relu(network.bn1(network.conv1(x))), 3, 2, 1)
+    x = F.max_pool2d(network.activate(network.bn1(network.conv1(x))), 3, 2, 1)
     kept = {0: x}
     blocks = [block for stage in range(1, network.outputs[0] + 1) for block in getattr(network, f"layer{stage}")]
     for index, block in enumerate(blocks[: max(levels)], start=1):
@@ -291,5 +327,5 @@ def _resnet_levels(network: ResNet, x: Tensor, levels: Sequence[int]) -> list[Te
         before = block.before_relu(x)
         if index in levels:
             kept[index] = before
-        x = F.relu(before)
+        x = network.activate(before)
     return [kept[level] for level in levels]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from ..geometry import Lattice
 from .colour import ColourSpace, normalise
+
+Activation = Literal["relu", "gelu"]
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -47,8 +50,9 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, inputs: int, width: int, stride: int = 1) -> None:
+    def __init__(self, inputs: int, width: int, stride: int = 1, activation: Activation = "relu") -> None:
         super().__init__()
+        self.activate = ACTIVATIONS[activation]
         self.conv1 = _conv(inputs, width, 3, stride)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = _conv(width, width, 3)
@@ -56,13 +60,13 @@ class BasicBlock(nn.Module):
         self.downsample = _projection(inputs, width, stride)
 
     def before_relu(self, x: Tensor) -> Tensor:
-        """The block's output without its last ReLU, which hyper-columns are made of."""
+        """The block's output without its last activation, which hyper-columns are made of."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.activate(self.bn1(self.conv1(x)))
         return self.bn2(self.conv2(x)) + shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.before_relu(x))
+        return self.activate(self.before_relu(x))
 
 
 class Bottleneck(nn.Module):
@@ -70,8 +74,9 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, inputs: int, width: int, stride: int = 1) -> None:
+    def __init__(self, inputs: int, width: int, stride: int = 1, activation: Activation = "relu") -> None:
         super().__init__()
+        self.activate = ACTIVATIONS[activation]
         outputs = width * self.expansion
         self.conv1 = _conv(inputs, width, 1)
         self.bn1 = nn.BatchNorm2d(width)
@@ -82,14 +87,14 @@ class Bottleneck(nn.Module):
         self.downsample = _projection(inputs, outputs, stride)
 
     def before_relu(self, x: Tensor) -> Tensor:
-        """The block's output without its last ReLU, which hyper-columns are made of."""
+        """The block's output without its last activation, which hyper-columns are made of."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = F.relu(self.bn2(self.conv2(x)))
+        x = self.activate(self.bn1(self.conv1(x)))
+        x = self.activate(self.bn2(self.conv2(x)))
         return self.bn3(self.conv3(x)) + shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.before_relu(x))
+        return self.activate(self.before_relu(x))
 
 
 _DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
@@ -110,6 +115,7 @@ class ResNet(nn.Module):
         outputs: the stages (1 to 4) that :meth:`features` returns, coarse to fine whatever the order given.
         colour: the input's colour space and normalisation.
         padding: what convolutions find outside the map; ``reflect`` mirrors it, as the random walk's encoder does.
+        activation: the nonlinearity everywhere, the stem's included.
 
     FGVC is ``ResNet.fgvc()``: ResNet-18, no pooling, strides (1, 1, 1, 4), stage 3 of a Lab picture: 256 channels at
     stride 2.
@@ -123,10 +129,12 @@ class ResNet(nn.Module):
         outputs: Sequence[int] = (4,),
         colour: ColourSpace = "rgb",
         padding: Literal["zeros", "reflect"] = "zeros",
+        activation: Activation = "relu",
     ) -> None:
         super().__init__()
         block, counts = _DEPTHS[depth]
         self.depth, self.strides, self.padding = depth, tuple(strides), padding
+        self.activation, self.activate = activation, ACTIVATIONS[activation]
         self.pool = pool
         self.colour: ColourSpace = colour
         self.outputs = tuple(sorted(set(outputs), reverse=True))
@@ -139,7 +147,7 @@ class ResNet(nn.Module):
             width = 64 * 2 ** (stage - 1)
             blocks: list[nn.Module] = []
             for position in range(counts[stage - 1]):
-                blocks.append(block(inputs, width, strides[stage - 1] if position == 0 else 1))
+                blocks.append(block(inputs, width, strides[stage - 1] if position == 0 else 1, activation))
                 inputs = width * block.expansion
             setattr(self, f"layer{stage}", nn.Sequential(*blocks))
             stride *= strides[stage - 1]
@@ -160,6 +168,7 @@ class ResNet(nn.Module):
             "outputs": list(self.outputs),
             "colour": self.colour,
             "padding": self.padding,
+            "activation": self.activation,
         }
 
     @classmethod
@@ -173,7 +182,7 @@ class ResNet(nn.Module):
 
     def features(self, x: Tensor) -> tuple[Tensor, ...]:
         """Maps (B, C, h, w) of the chosen stages, the last the finest; ``lattices`` says where their cells lie."""
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.activate(self.bn1(self.conv1(x)))
         if self.pool:
             x = F.max_pool2d(x, 3, 2, 1)
         maps: dict[int, Tensor] = {}

@@ -15,7 +15,9 @@ from samepoint.models.convert.file import convert_file
 from samepoint.models.convert.kind import Choices
 from samepoint.models.convert.table import convert
 from samepoint.models.features import load_features, load_network
-from samepoint.models.matcher import Matcher
+from samepoint.models.hypercolumn import ResNetBackbone
+from samepoint.models.matcher import Matcher, MatcherConfig
+from samepoint.models.resnet import ResNet
 from samepoint.models.verify import verify
 from samepoint.models.weights import load_model
 from tests.models.convert.published import expected, golden, training_file
@@ -72,6 +74,26 @@ def test_grid_and_heads(grid: int, kind: str, choices: Choices | None, heads: in
     config = done.network.config
     assert (config.grid, config.aggregation.heads, config.aggregation.depth) == (grid, heads, 1)
     assert set(done.kept) == {"confidence.weight", "confidence.bias"}
+
+
+def test_gelu_is_declared() -> None:
+    """Nothing in a file tells: the same tensors are another network. What was converted before has ReLU."""
+    done = convert(shapes(16), "cats", "x.pth", Choices(gelu=True))
+    assert isinstance(done.network, Matcher)
+    config = done.network.config
+    assert config == MatcherConfig.published(16).model_copy(
+        update={"backbone": ResNetBackbone(activation="gelu"), "aggregation": config.aggregation}
+    )
+    backbone = done.network.hypercolumn.network
+    assert isinstance(backbone, ResNet)
+    assert backbone.activation == "gelu"
+    usual = convert(shapes(16), "cats", "x.pth").network
+    assert isinstance(usual, Matcher)
+    old = usual.config.model_dump(mode="json")
+    assert old["backbone"].pop("activation") == "relu"
+    assert MatcherConfig.model_validate(old) == usual.config
+    with pytest.raises(InputError, match="gelu cannot be chosen for fgvc"):
+        convert(golden("fgvc_resnet18"), "fgvc", "x.pth", Choices(gelu=True))
 
 
 def test_heads_that_do_not_fit_and_other_levels_are_refused() -> None:

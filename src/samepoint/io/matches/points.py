@@ -73,9 +73,9 @@ def _row(keypoints: Keypoints, path: Path, picture: str, frame: int | None) -> i
             rows = [row for row, image in enumerate(keypoints.images) if fits(image)]
             if len(rows) == 1:
                 return rows[0]
-    elif frame is not None:
+    if frame is not None:
         rows = [row for row, number in enumerate(keypoints.frame) if number == frame]
-        if rows:
+        if len(rows) == 1:
             return rows[0]
     if count == 1:
         return 0

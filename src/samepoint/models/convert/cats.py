@@ -1,7 +1,7 @@
 """CATs (NeurIPS 2021): a matcher of hyper-columns; SSSCWEB's files have the same names.
 
-The number of attention heads is in no tensor. Nor is the backbone's nonlinearity: ReLU is taken for granted, and a file
-that was trained with GELU in the backbone, as one script of SSSCWEB builds it, cannot be told and gives wrong matches.
+The number of attention heads is in no tensor. Nor is the backbone's nonlinearity: it is ReLU unless the user says that
+the file was trained with GELU, as one script of SSSCWEB builds it; taken for the other it gives wrong matches.
 """
 
 from __future__ import annotations
@@ -60,8 +60,10 @@ def build_with(heads: int) -> Callable[[Tensors, Choices], Matcher]:
                 f"{len(levels)}; which levels other files use is not known"
             )
         base = MatcherConfig.published(grid=max(positions[3], 1))
+        backbone = ResNetBackbone(activation="gelu" if choices.gelu else "relu")
         aggregation = base.aggregation.model_dump() | {"heads": choices.heads or heads, "depth": max(depth, 1)}
-        return Matcher(base.model_copy(update={"aggregation": AggregationConfig(**aggregation)}))
+        changes = {"backbone": backbone, "aggregation": AggregationConfig(**aggregation)}
+        return Matcher(base.model_copy(update=changes))
 
     return build
 
@@ -93,5 +95,5 @@ KIND = Kind(
     ignored=IGNORED,
     kept=kept,
     remark=remark,
-    choices=("heads",),
+    choices=("heads", "gelu"),
 )

@@ -23,10 +23,12 @@ class Choices:
     Attributes:
         outputs: stages (from 1) of a ResNet or blocks (from 0) of a transformer whose maps are wanted.
         heads: attention heads of a matcher.
+        gelu: the backbone of a matcher has GELU where others have ReLU.
     """
 
     outputs: tuple[int, ...] | None = None
     heads: int | None = None
+    gelu: bool | None = None
 
 
 def _nothing(*_: object) -> None:
@@ -122,7 +124,7 @@ def fit(kind: Kind, tensors: Tensors, origin: str, choices: Choices | None = Non
             type that differs (all listed); a value that is no number; a choice that the kind does not have.
     """
     choices = choices or Choices()
-    for name in ("outputs", "heads"):
+    for name in ("outputs", "heads", "gelu"):
         if getattr(choices, name) is not None and name not in kind.choices:
             raise InputError(f"{name} cannot be chosen for {kind.name}")
     try:

@@ -16,5 +16,5 @@ KIND = Kind(
     ignored=IGNORED,
     kept=kept,
     remark=remark,
-    choices=("heads",),
+    choices=("heads", "gelu"),
 )
