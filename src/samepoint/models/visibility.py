@@ -49,7 +49,7 @@ class Hindsight(nn.Module):
     """What the frames around a moment, and the other points, add to the evidence of that moment.
 
     For a video that is there as a whole. A point that is hidden for one frame only, or seen for one, is mostly neither;
-    one that left its neighbours, and lies where others are seen, is mostly lost or hidden. Unfitted, it changes nothing.
+    one that left its neighbours, or lies where others are seen, is mostly lost or hidden. Unfitted, it changes nothing.
     """
 
     def __init__(self, hidden: tuple[int, int] = (64, 32)) -> None:

@@ -47,33 +47,34 @@ def calibration_clips(textures: TextureSource, config: CalibrationConfig, seed: 
 def calibrate(network: PointNetwork, clips: Iterable[Clip], config: CalibrationConfig) -> dict[str, float]:
     """Fit ``network.visibility`` and ``network.hindsight`` in place.
 
-    The evidence of a step depends on the confidence of the step before, so the fit is made twice, the second time on
-    what the first one does. Hindsight, on which nothing depends, is fitted last.
+    The evidence of a step depends on the confidence of the step before, so the visibility's fit is made
+    ``config.rounds`` times, each on what the one before does. Hindsight, on which nothing depends, is fitted last, to
+    evidence gathered once more.
 
     Returns:
-        Of the last fit, on its own data: ``accuracy``, ``log_loss``, ``hidden`` (share of hidden points) and
-        ``calibration_error`` (mean difference between confidence and frequency over ten bins, weighed by their size);
-        with hindsight ``hindsight_accuracy`` and so on.
+        Of the last evidence, on which hindsight was fitted: ``accuracy``, ``log_loss``, ``hidden`` (share of hidden
+        points) and ``calibration_error`` (mean difference between confidence and frequency over ten bins, weighed by
+        their size); with hindsight ``hindsight_accuracy`` and so on.
     """
     clips = list(clips)
-    report: dict[str, float] = {}
     for _ in range(config.rounds):
         followed = collect_evidence(network, clips, config)
-        visible = followed.visible.flatten()
-        fit(network.visibility, followed.evidence.flatten(0, 2), visible)
-        logits = network.visibility(followed.evidence.flatten(0, 2)).detach()
-        windows = torch.cat([windows_of(followed.evidence), company_of(followed)], dim=1)
-        few, rows = with_few(followed, windows)
-        fit_hindsight(
-            network.hindsight,
-            torch.cat([windows, few]),
-            torch.cat([logits, logits[rows]]),
-            torch.cat([visible, visible[rows]]),
-        )
-        reviewed = score(network.hindsight(windows, logits).detach(), visible)
-        report = score(logits, visible)
-        report |= {f"hindsight_{key}": value for key, value in reviewed.items() if key != "hidden"}
-    return report
+        fit(network.visibility, followed.evidence.flatten(0, 2), followed.visible.flatten())
+    # What others say, and what was said before, must be said by the visibility that is in use.
+    followed = collect_evidence(network, clips, config)
+    visible = followed.visible.flatten()
+    logits = network.visibility(followed.evidence.flatten(0, 2)).detach()
+    windows = torch.cat([windows_of(followed.evidence), company_of(followed)], dim=1)
+    few, rows = with_few(followed, windows)
+    fit_hindsight(
+        network.hindsight,
+        torch.cat([windows, few]),
+        torch.cat([logits, logits[rows]]),
+        torch.cat([visible, visible[rows]]),
+    )
+    reviewed = score(network.hindsight(windows, logits).detach(), visible)
+    report = {f"hindsight_{key}": value for key, value in reviewed.items() if key != "hidden"}
+    return score(logits, visible) | report
 
 
 def collect_evidence(network: PointNetwork, clips: Iterable[Clip], config: CalibrationConfig) -> Followed:
