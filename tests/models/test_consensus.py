@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samepoint.models.consensus import Consensus, ConsensusConfig, agree
+from samepoint.models.consensus import Consensus, ConsensusConfig, agree, mutual
 
 
 def slow_agree(correlation: torch.Tensor, source: tuple[int, int], target: tuple[int, int], sigma: float):
@@ -68,6 +68,28 @@ def test_nothing_alike_gives_no_preference_and_no_gradient() -> None:
     agreed.sum().backward()
     assert correlation.grad is not None
     assert correlation.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_half_precision_has_finite_gradients_and_the_same_result(autocast: bool) -> None:
+    """Most pairs of cells are nothing like each other, and some cells are like none: exact zeros."""
+    whole = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(0)).half()
+    whole[whole < 0.7] = 0
+    whole[:, 3] = 0
+    whole[:, :, 5] = 0
+    consensus = Consensus(ConsensusConfig(power=1.0))
+    for function in (lambda x: consensus(x, (4, 4), (4, 4)), mutual):
+        given, wide = whole.clone().requires_grad_(), whole.float().requires_grad_()
+        with torch.autocast("cpu", torch.float16, enabled=autocast):
+            found = function(given)
+        expected = function(wide)
+        assert found.dtype == (torch.float32 if autocast else torch.float16)  # half only where all of the network is
+        torch.testing.assert_close(found.float(), expected, atol=1e-3, rtol=1e-3)
+        found.sum().backward()
+        expected.sum().backward()
+        assert given.grad is not None
+        assert given.grad.isfinite().all()
+        torch.testing.assert_close(given.grad.float(), wide.grad, atol=1e-2, rtol=1e-2)
 
 
 @pytest.mark.parametrize("key", ["rounds", "sigma", "power", "sharpen", "scale"])

@@ -10,40 +10,21 @@ import pytest
 import torch
 
 from samepoint.cli.main import main
+from samepoint.datasets.photometric import PhotometricSettings
 from samepoint.datasets.warp import WarpSettings
 from samepoint.errors import InputError
 from samepoint.models.matcher import Matcher
 from samepoint.models.weights import load_model, read_metadata
 from samepoint.training.matching import train_matching
 from samepoint.training.matching_config import MatchingConfig, load_matching_config
-from samepoint.training.matching_data import CrossPairs, PairItem
+from samepoint.training.matching_data import CrossPairs, KeypointPairs, PairItem
 from samepoint.training.matching_objectives import MatchBatch, MatchingObjectives
 from samepoint.training.matching_task import MatchingTask, PairBatches
-from samepoint.webvideo import pipeline
-from samepoint.webvideo.config import config_of_source
 from tests.datasets import pair_trees
-from tests.training.test_recipes import write_videos
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 TINY = CONFIGS / "tiny-matching.yaml"
 QUICK = ["steps=2", "trackers=[]", "precision=fp32", "validate_every=0", "calibration.pairs=2", "validation.warps=0"]
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of two videos."""
-    folder = tmp_path_factory.mktemp("videos") / "classes"
-    for name in ("cat", "dog"):
-        write_videos(folder / name, 2, frames=18)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def collection(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("collection") / "out"
-    small = ["shots.min_side=16", "labels.seeds=6", "engine.workers=1"]
-    pipeline.run(config_of_source(videos, folder, small))
-    return folder
 
 
 def config(tmp_path: Path, *changes: str) -> MatchingConfig:
@@ -134,6 +115,19 @@ def test_supervised_pairs_keep_their_points(tmp_path: Path) -> None:
         )
 
 
+def test_target_pairs_have_colours_of_their_own(videos: Path, tmp_path: Path) -> None:
+    root = pair_trees.spair(tmp_path / "spair", {"trn": ["000001-a-b:cat"]})
+    pairs = f"{{benchmark: spair-71k, root: {root}, crop: 0, colours: {{equalise: 0, grey: 1, blur: 0, jitter: 0}}}}"
+    asked = [f"data.videos={videos}", "loss.adversary=1", f"data.target.pairs={pairs}", *PLAIN]
+    made = PairBatches(config(tmp_path, *asked), 64)
+    assert isinstance(made.target, KeypointPairs)
+    assert made.warped is not None
+    assert (made.target.changes.colours.grey, made.warped.changes.colours.grey) == (1, 0)
+    plain = PairBatches(config(tmp_path, *asked, f"data.target.pairs={{benchmark: spair-71k, root: {root}}}"), 64)
+    assert isinstance(plain.target, KeypointPairs)
+    assert plain.target.changes == plain.warped.changes  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -142,6 +136,10 @@ def test_supervised_pairs_keep_their_points(tmp_path: Path) -> None:
         (["loss.web=1"], r"set data\.collection"),
         (["loss.keypoints=1"], r"set data\.labelled"),
         (["loss.adversary=1"], "needs a target domain"),
+        (
+            ["data.target={cross: true, pairs: {benchmark: pf-pascal, root: x}}"],
+            r"data\.target: pairs and cross are two",
+        ),
     ],
 )
 def test_what_an_objective_lacks_is_said(videos: Path, tmp_path: Path, changes: list[str], said: str) -> None:
@@ -301,7 +299,11 @@ def test_faithful_configurations_say_what_the_published_system_does() -> None:
         assert (made.loss.web, made.loss.keypoints) == (1.0, 0.0)
         assert made.data.target.pairs is not None
         assert made.data.target.pairs.benchmark == benchmark
-        assert made.data.web == 24
+        processes = 4
+        assert (processes * made.data.web, processes * made.data.cross) == (24, 48)
+        assert made.data.colours.build() == PhotometricSettings.published()
+        assert made.data.target.pairs.colours is not None
+        assert made.data.target.pairs.colours.build() == PhotometricSettings.published_pairs()
         assert made.data.warp.distortion == 0.7
         assert made.optimiser.milestones == (0.85, 0.9, 0.95)
         assert made.optimiser.backbone == 0.1

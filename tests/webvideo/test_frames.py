@@ -79,6 +79,34 @@ def test_cached_copies(clip) -> None:
         ShotFrames(shot(20, 30), clip, 96, cache)
 
 
+def test_once_copied_a_video_is_neither_opened_nor_hashed_again(clip, monkeypatch) -> None:
+    """However many others were read meanwhile: a step of training reads frames of dozens."""
+    from samepoint.webvideo import frames
+
+    cache = FrameCache(clip / "cache", 48, 1e9, shots=False)
+    expected = [frame.copy() for frame in ShotFrames(shot(20, 30), clip, 48, cache)]
+    frames._known.cache_clear()
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("not asked for")
+
+    monkeypatch.setattr(frames, "open_reader", refuse)
+    monkeypatch.setattr(FrameCache, "key", refuse)
+    again = ShotFrames(shot(25, 30), clip, 48, cache)
+    assert (len(again), again.size, again.fps, again.start) == (5, (48, 64), 25.0, 25)
+    np.testing.assert_array_equal(again[2], expected[7])
+    assert len(ShotFrames(shot(), clip, 48, cache)) == 60
+    with pytest.raises(InputError, match=r"has no frame 60; it ends at 60"):
+        list(ShotFrames(shot(58, 70), clip, 48, cache))
+
+
+def test_a_copy_is_made_anew_when_its_file_changed(clip) -> None:
+    cache = FrameCache(clip / "cache", 48, 1e9, shots=False)
+    assert len(ShotFrames(shot(), clip, 48, cache)) == 60
+    encode(clip / "clip.mp4", moving(33, 96, 128))
+    assert len(ShotFrames(shot(), clip, 48, cache)) == 33
+
+
 def test_an_index_is_made_once_a_video(clip, monkeypatch) -> None:
     """However many shots it has."""
     from samepoint.io.videofile import FileReader

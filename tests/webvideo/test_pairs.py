@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,14 @@ def test_a_pair_depends_on_seed_and_position_only(tmp_path: Path) -> None:
         assert one[:3] == two[:3]
         assert all((a == b).all() for a, b in zip(one[3:], two[3:], strict=True))
     assert any(first[n][:3] != other[n][:3] for n in range(20))
+
+
+def test_a_sampler_that_has_read_pickles(tmp_path: Path) -> None:
+    pairs = sampler(tmp_path, {"v/0": ("a", straight(30, 12))})
+    before = pairs[3]
+    again = pickle.loads(pickle.dumps(pairs))[3]
+    assert before[:3] == again[:3]
+    assert all((a == b).all() for a, b in zip(before[3:], again[3:], strict=True))
 
 
 def test_what_a_pair_says_is_true(tmp_path: Path) -> None:

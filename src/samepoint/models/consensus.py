@@ -56,6 +56,7 @@ class Consensus(nn.Module):
             (B, N_s, N_t); the largest over the source is ``scale`` for each cell of the target.
         """
         c = self.config
+        given, correlation = correlation, _wide(correlation)
         sigma = c.sigma * math.sqrt(source_grid[0] * source_grid[1]) / _REFERENCE
         kept = _unit(correlation.clamp_min(_LEAST)).pow(c.power)
         agreed = kept
@@ -63,14 +64,15 @@ class Consensus(nn.Module):
             agreed = agree(kept, source_grid, target_grid, sigma)
             if left:
                 kept = _unit(mutual(_unit(agreed)).clamp_min(_LEAST).pow(c.sharpen))
-        return agreed / agreed.amax(dim=1, keepdim=True).clamp_min(1e-12) * c.scale
+        return _as_given(agreed / agreed.amax(dim=1, keepdim=True).clamp_min(1e-12) * c.scale, given)
 
 
 def mutual(correlation: Tensor) -> Tensor:
     """Soft mutual nearest neighbour of (..., N_s, N_t): C (C / max over source) (C / max over target)."""
-    over_source = correlation.amax(dim=-2, keepdim=True).clamp_min(1e-8)
-    over_target = correlation.amax(dim=-1, keepdim=True).clamp_min(1e-8)
-    return correlation * (correlation / over_source) * (correlation / over_target)
+    wide = _wide(correlation)
+    over_source = wide.amax(dim=-2, keepdim=True).clamp_min(1e-8)
+    over_target = wide.amax(dim=-1, keepdim=True).clamp_min(1e-8)
+    return _as_given(wide * (wide / over_source) * (wide / over_target), correlation)
 
 
 def agree(correlation: Tensor, source_grid: Size, target_grid: Size, sigma: float) -> Tensor:
@@ -113,6 +115,16 @@ def _filtered(correlation: Tensor, source_grid: Size, target_grid: Size, sigma: 
                 into.add_(part, alpha=weight / total)
         volume = moved
     return volume.reshape(correlation.shape)
+
+
+def _wide(correlation: Tensor) -> Tensor:
+    """float16 as float32: the least number above 0 would be 6e-8, a floor of 1e-8 none, and slopes at 0 without end."""
+    return correlation.float() if correlation.dtype == torch.float16 else correlation
+
+
+def _as_given(result: Tensor, given: Tensor) -> Tensor:
+    """Narrowed again only for a network in half precision: what follows under autocast takes float32."""
+    return result if torch.is_autocast_enabled(given.device.type) else result.to(given.dtype)
 
 
 def _unit(correlation: Tensor) -> Tensor:

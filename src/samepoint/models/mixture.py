@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import InputError
+from .transformers_backbone import TransformersBackbone
 from .weights import config_of, load_model, read_metadata, resolve, save_weights, sha256
 
 
@@ -34,6 +35,8 @@ def mix(
         if not 0 <= value <= 1:
             raise InputError(f"{name}: expected a share from 0 to 1, got {value:g}")
     one, other = load_model(first), load_model(second)
+    if isinstance(one, TransformersBackbone) or isinstance(other, TransformersBackbone):
+        raise InputError(f"{first} and {second}: only weight files of ours have a mean")
     if type(one) is not type(other) or config_of(one) != config_of(other):
         raise InputError(f"{first} and {second} are of different architectures; only alike ones have a mean")
     given, added = one.state_dict(), other.state_dict()

@@ -94,7 +94,8 @@ def collect_evidence(network: PointNetwork, clips: Iterable[Clip], config: Calib
         evidence, xy, confidence = (torch.stack(values) for values in zip(*steps[1:], strict=True))
         truth = torch.from_numpy(visible[:, 1:].T.copy())
         found.append((evidence, truth, xy, confidence, torch.from_numpy(start).float()))
-    return Followed(*(torch.stack(values) for values in zip(*found, strict=True)), size=config.size)  # type: ignore[misc]
+    evidence, truth, xy, confidence, starts = (torch.stack(values) for values in zip(*found, strict=True))
+    return Followed(evidence, truth, xy, confidence, starts, config.size)
 
 
 def company_of(followed: Followed, points: Tensor | None = None) -> Tensor:

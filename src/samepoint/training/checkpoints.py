@@ -41,11 +41,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 class Checkpoints:
-    """``last.pt`` and the ``keep - 1`` before it, as ``step-00001000.pt``, in ``checkpoints`` of a run's folder."""
+    """``last.pt`` and the ``keep - 1`` before it, as ``step-00001000.pt``, in ``checkpoints`` of a run's folder.
+
+    Beside them lie the weights of the best validation, ``best.safetensors``, which the loop writes.
+    """
 
     def __init__(self, run: Path, keep: int = 1) -> None:
         self.folder, self.keep = run / "checkpoints", keep
-        self.last = self.folder / "last.pt"
+        self.last, self.best = self.folder / "last.pt", self.folder / "best.safetensors"
         self._step: int | None = None  # of last.pt
 
     def open(self, resume: bool) -> dict[str, Any] | None:
@@ -64,8 +67,10 @@ class Checkpoints:
 
     def tidy(self) -> None:
         """Remove what a killed run left half-written, and checkpoints of later steps than the one resumed from."""
-        for path in self.folder.glob(".*.part.pt"):
+        for path in self.folder.glob(".*.part.*"):
             path.unlink(missing_ok=True)
+        if self._step is None:
+            self.best.unlink(missing_ok=True)
         for path in self._earlier():
             if self._step is None or _step_of(path) >= self._step:
                 path.unlink(missing_ok=True)

@@ -325,11 +325,11 @@ class FeaturesConfig(_Strict):
     trackers: tuple[Tracker, ...] = ("tensorboard",)
 
     def loop(self) -> LoopConfig:
-        """What the loop has to know; the refiner's training follows points on the CPU only."""
+        """What the loop has to know."""
         return LoopConfig(
             steps=self.steps,
             seed=self.seed,
-            device="cpu" if self.loss.refinement > 0 else self.device,
+            device=self.device,
             precision=self.precision,
             accumulation=self.accumulation,
             clip=self.optimiser.clip,

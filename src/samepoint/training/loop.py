@@ -34,11 +34,13 @@ def run(
 ) -> bool:
     """Train ``task`` and let it finish; everything but its own files goes into ``folder``.
 
-    ``folder`` gets ``log.jsonl``, ``checkpoints/last.pt`` and what the trackers write. SIGINT and SIGTERM end the step
-    at hand and write a checkpoint. Started by ``torchrun`` or ``accelerate launch``, it shares the micro-batches of a
-    step among the processes: micro-batch ``a`` of process ``p`` of P in step ``s`` is number ``(s A + a) P + p`` of the
-    run, A being ``settings.accumulation``, and draws the same random numbers wherever it is computed. ``progress`` is
-    called in the main process after every logged step, with the log's figures, ``steps`` and the seconds ``left``.
+    ``folder`` gets ``log.jsonl``, ``checkpoints/last.pt``, what the trackers write and, from the first validation on,
+    ``checkpoints/best.safetensors``: the averaged weights whose leading figure was the highest. SIGINT and SIGTERM end
+    the step at hand and write a checkpoint. Started by ``torchrun`` or ``accelerate launch``, it shares the
+    micro-batches of a step among the processes: micro-batch ``a`` of process ``p`` of P in step ``s`` is number
+    ``(s A + a) P + p`` of the run, A being ``settings.accumulation``, and draws the same random numbers wherever it is
+    computed. ``progress`` is called in the main process after every logged step, with the log's figures, ``steps`` and
+    the seconds ``left``.
 
     Returns:
         Whether this is the main process, the one that wrote.
@@ -87,6 +89,8 @@ class _Loop:
         self.task, self.settings, self.accelerator, self.checkpoints = task, settings, accelerator, checkpoints
         self.step = 0
         self.position = 0  # micro-batches that the processes have taken together
+        self.validated = 0  # the last step that was
+        self.best: dict[str, Any] | None = None  # figure, score and step of the best validation
         self.share = settings.accumulation * accelerator.num_processes  # of them in a step
         task.networks.to(accelerator.device)
         task.place(accelerator.device)
@@ -105,6 +109,8 @@ class _Loop:
             "scaler": scaler.state_dict() if scaler else {},
             "average": self.average.state,
             "draws": draws_state(),
+            "validated": self.validated,
+            "best": self.best,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -124,6 +130,8 @@ class _Loop:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         restore_draws(state["draws"])
         self.step, self.position = int(state["step"]), int(state["position"])
+        self.validated = int(state.get("validated", self.step))
+        self.best = state.get("best") if self.checkpoints.best.exists() else None
 
     def save(self) -> None:
         if self.accelerator.is_main_process:
@@ -139,6 +147,9 @@ class _Loop:
         if self.accelerator.is_main_process:
             self.checkpoints.tidy()
         self.task.networks.train()
+        if self._due and self.validated < self.step:  # it was stopped, or failed
+            self._validate(record)
+            self.save()
         own, count = self.accelerator.process_index, self.accelerator.num_processes
         end = self.position + (settings.steps - self.step) * self.share
         batches = self.task.batches(range(self.position + own, end, count))
@@ -148,11 +159,12 @@ class _Loop:
                 last = self.step == settings.steps
                 if last or self.step % settings.log_every == 0:
                     record.step(self.step, self._mean(taken.figures), taken.rate, self.share * self.task.images)
-                if settings.validate_every and (last or self.step % settings.validate_every == 0):
+                if self._due:
+                    self.save()  # first: what goes wrong in a validation must not cost the steps before it
                     self._validate(record)
                 # One of several processes cannot stop alone: there the signals count that came before the update.
                 stopping = taken.stop if count > 1 else stop.requested
-                if last or stopping or self.step % settings.checkpoint_every == 0:
+                if last or stopping or self._due or self.step % settings.checkpoint_every == 0:
                     self.save()
                 if stopping:
                     raise KeyboardInterrupt
@@ -161,6 +173,12 @@ class _Loop:
             close = getattr(batches, "close", None)
             if close is not None:
                 close()
+
+    @property
+    def _due(self) -> bool:
+        """Whether this step ends with a validation."""
+        every, last = self.settings.validate_every, self.step == self.settings.steps
+        return every > 0 and self.step > 0 and (last or self.step % every == 0)
 
     def _take(self, batches: Iterator[Any], stop: Stop) -> _Step:
         """One update by the optimiser."""
@@ -228,13 +246,26 @@ class _Loop:
 
     @torch.no_grad()
     def _validate(self, record: Record) -> None:
+        self.validated = self.step
         if not self.accelerator.is_main_process:
             return
         task = self.task
         with self.average.applied(task.exported):
             task.exported.eval()
-            record.validation(self.step, task.validate(), task.pictures())
+            figures = task.validate()
+            record.validation(self.step, figures, task.pictures())
+            self._keep_best(figures)
         task.networks.train()
+
+    def _keep_best(self, figures: Mapping[str, float]) -> None:
+        """Write the weights where no validation before was better."""
+        figure = self.task.leading(figures)
+        if figure is None or not math.isfinite(figures[figure]):
+            return
+        found = {"figure": figure, "score": figures[figure], "step": self.step}
+        if self.best is None or self.best["figure"] != figure or found["score"] > self.best["score"]:
+            self.task.save(self.checkpoints.best, {"validation": found})
+            self.best = found
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..datasets.photometric import PhotometricSettings
 from ..datasets.warp import WarpSettings
@@ -43,10 +43,12 @@ class ColourConfig(_Strict):
     posterise: float = Field(0.0, ge=0, le=1)
     solarise: float = Field(0.05, ge=0, le=1)
     sharpen: float = Field(0.0, ge=0, le=1)
+    light: float = Field(0.0, ge=0, le=1)
     blur: float = Field(0.2, ge=0, le=1)
     jitter: float = Field(0.8, ge=0, le=1)
     grey: float = Field(0.2, ge=0, le=1)
     strength: float = Field(0.3, ge=0, le=1)
+    hue: float | None = Field(None, ge=0, le=0.5)
 
     def build(self) -> PhotometricSettings:
         return PhotometricSettings(**self.model_dump())
@@ -59,14 +61,22 @@ class LabelledPairsConfig(_Strict):
     root: str
     split: str = "trn"
     categories: tuple[str, ...] | None = None  # only these; all without
-    crop: float = Field(0.5, ge=0, le=1)  # chance of a random box around the object
+    crop: float = Field(0.5, ge=0, le=1)  # chance of a random box around the object; around its points without a box
+    colours: ColourConfig | None = None  # data.colours without
 
 
 class TargetConfig(_Strict):
     """The domain that the adversary makes web pairs look like: without labels."""
 
-    pairs: LabelledPairsConfig | None = None  # pictures of a benchmark's training split; keypoints are not looked at
+    # Pictures of a benchmark's training split. Keypoints teach nothing, but where a set has no boxes a crop holds them.
+    pairs: LabelledPairsConfig | None = None
     cross: bool = False  # pairs from different videos of one class of the collection instead
+
+    @model_validator(mode="after")
+    def _one(self) -> TargetConfig:
+        if self.pairs is not None and self.cross:
+            raise ValueError("pairs and cross are two target domains; expected one of them")
+        return self
 
 
 class MatchingDataConfig(_Strict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..datasets.frame_cache import FrameCache
 from ..datasets.video_folder import VideoFolder, default_cache
 from ..errors import InputError
 from ..models.features import load_network
+from ..models.hypercolumn import needed_outputs
 from ..models.matcher import Matcher
 from ..models.weights import load_model, save_weights
 from ..structures.matches import Matches
@@ -26,7 +27,7 @@ from ..webvideo.catalog import Catalogue
 from ..webvideo.pairs import PairSampler
 from .command import weights_of
 from .loading import in_order
-from .matching_config import LabelledPairsConfig, MatchingConfig
+from .matching_config import LabelledPairsConfig, MatchingConfig, TargetConfig
 from .matching_data import (
     Changes,
     CrossPairs,
@@ -38,12 +39,14 @@ from .matching_data import (
     stacked,
 )
 from .matching_objectives import NEAR, MatchBatch, MatchingObjectives
+from .origins import origin_of, origins
 from .task import Task
 from .teacher import load_teacher
-from .validation import benchmark_scores
+from .validation import benchmark_scores, check_benchmark
 
 _GIGABYTE = 1_000_000_000
 _HELD_OUT, _CALIBRATION = 1, 2  # seeds of pictures that training does not see in this form
+_WARPS_RIGHT = "warps/PCK@0.1"
 _READERS = {"spair-71k": spair.pairs, "pf-pascal": pf_pascal.pairs, "pf-willow": pf_willow.pairs}
 
 
@@ -51,12 +54,15 @@ class MatchingTask(Task[MatchBatch]):
     """The matcher of a configuration, and what is trained beside it.
 
     Raises:
-        InputError: an objective lacks its data or its teacher; weights that do not fit.
+        InputError: an objective lacks its data or its teacher; weights that do not fit; nothing to validate on, or a
+            benchmark that is not there.
     """
 
     def __init__(self, config: MatchingConfig) -> None:
+        _check_validation(config)
         self.config = config
         self.matcher, self.copied = matcher_of(config)
+        self.metadata = metadata_of(config)
         cross = config.loss.cross
         asking = [
             name
@@ -79,6 +85,9 @@ class MatchingTask(Task[MatchBatch]):
         self.exported = self.matcher
         self.dataset = PairBatches(config, self.size)
         self.images = self.dataset.images
+        self.held_out = self.dataset.warped  # in other draws than those of training
+        if self.held_out is None and config.validate_every and config.validation.warps and config.data.videos:
+            self.held_out = self.dataset.warps_of(config)
         self.weights = weights_of(config.output)
 
     def optimiser(self) -> torch.optim.Optimizer:
@@ -109,28 +118,40 @@ class MatchingTask(Task[MatchBatch]):
             self.objectives.teacher.to(device)
 
     def validate(self) -> dict[str, float]:
-        settings = self.config.validation
+        settings, device = self.config.validation, self.matcher.confidence.weight.device
+        outside = self.config.backbone if self.matcher.config.external else None
         figures = {}
-        if settings.warps and self.dataset.warped is not None:
-            pairs = self._warped(settings.warps, _HELD_OUT)
-            _, right = matched(self.matcher, pairs, NEAR)
-            figures["warps/PCK@0.1"] = 100 * float(right.float().mean())
-        if settings.benchmark is not None:
-            if settings.root is None:
-                raise InputError(f"validation.benchmark: {settings.benchmark} needs its folder, validation.root")
-            with tempfile.TemporaryDirectory() as folder:
-                weights = save_weights(self.matcher, Path(folder) / "model.safetensors", metadata_of(self.config))
-                outside = self.config.backbone if self.matcher.config.external else None
+        with tempfile.TemporaryDirectory() as folder:
+            # What a file keeps is tried, not what it was made of: numbers are rounded there.
+            weights = self.save(Path(folder) / "model.safetensors", {})
+            if settings.warps and self.held_out is not None:
+                saved = load_network(weights, backbone=outside).network.to(device)
+                assert isinstance(saved, Matcher)
+                _, right = matched(saved, _some(self.held_out, settings.warps, _HELD_OUT), NEAR)
+                figures[_WARPS_RIGHT] = 100 * float(right.float().mean())
+            if settings.benchmark is not None and settings.root is not None:
                 figures |= benchmark_scores(
-                    settings.benchmark, Path(settings.root), weights, settings.limit, split="val", backbone=outside
+                    settings.benchmark,
+                    Path(settings.root),
+                    weights,
+                    settings.limit,
+                    split="val",
+                    device=str(device),
+                    backbone=outside,
                 )
         return figures
 
+    def leading(self, figures: Mapping[str, float]) -> str | None:
+        names = (f"{self.config.validation.benchmark}/PCK@0.1 ", _WARPS_RIGHT)  # of a benchmark, by averaging
+        return next((figure for name in names for figure in figures if figure.startswith(name)), None)
+
+    def save(self, path: Path, notes: Mapping[str, Any]) -> Path:
+        return save_weights(self.matcher, path, {**self.metadata, **notes})
+
     def pictures(self) -> dict[str, np.ndarray]:
         shown = {}
-        if self.dataset.warped is not None:
-            item = self._warped(1, _HELD_OUT)[0]
-            shown["warped"] = self._drawn(item)
+        if self.held_out is not None:
+            shown["warped"] = self._drawn(_some(self.held_out, 1, _HELD_OUT)[0])
         if self.dataset.web is not None:
             shown["web"] = self._drawn(self.dataset.web.item(0))
         return shown
@@ -147,19 +168,34 @@ class MatchingTask(Task[MatchBatch]):
         settings = self.config.calibration
         if settings.pairs and (self.dataset.warped is not None or self.dataset.web is not None):
             if self.dataset.warped is not None:
-                pairs = self._warped(settings.pairs, _CALIBRATION)
+                pairs = _some(self.dataset.warped, settings.pairs, _CALIBRATION)
             else:
                 assert self.dataset.web is not None
                 pairs = [self.dataset.web.item(2**30 + index) for index in range(settings.pairs)]
             evidence, right = matched(self.matcher, pairs, settings.tolerance, settings.points)
             if right.any() and not right.all():
                 notes["calibration"] = self.matcher.confidence.fit(evidence, right)
-        save_weights(self.matcher, self.weights, metadata_of(self.config) | notes)
+        self.save(self.weights, notes)
         return notes
 
-    def _warped(self, count: int, purpose: int) -> list[PairItem]:
-        assert self.dataset.warped is not None
-        return [self.dataset.warped.item(2**30 * purpose + index) for index in range(count)]
+
+def _check_validation(config: MatchingConfig) -> None:
+    if not config.validate_every:
+        return
+    settings = config.validation
+    if settings.benchmark is not None:
+        if settings.root is None:
+            raise InputError(f"validation.benchmark: {settings.benchmark} needs its folder, validation.root")
+        check_benchmark(settings.benchmark, Path(settings.root), "val")
+    elif not (settings.warps and config.data.videos):
+        raise InputError(
+            f"validate_every: {config.validate_every} given, but there is nothing to validate on; "
+            "set validation.benchmark, or data.videos and validation.warps, or validate_every to 0"
+        )
+
+
+def _some(source: PairSource, count: int, purpose: int) -> list[PairItem]:
+    return [source.item(2**30 * purpose + index) for index in range(count)]
 
 
 @torch.no_grad()
@@ -191,8 +227,7 @@ class PairBatches(Dataset[MatchBatch]):
 
     def __init__(self, config: MatchingConfig, size: int) -> None:
         data, loss, seed = config.data, config.loss, config.seed
-        changes = Changes(size, data.warp.build(), data.colours.build())
-        cache = data.cache or default_cache()
+        self.changes = changes = Changes(size, data.warp.build(), data.colours.build())
         shots = None
         self.counts = {"warps": data.warps, "web": data.web, "keypoints": data.keypoints, "cross": data.cross}
         self.warped: WarpedPictures | None = None
@@ -205,23 +240,21 @@ class PairBatches(Dataset[MatchBatch]):
         if loss.warps > 0:
             if data.videos is None:
                 raise InputError("loss.warps: warps pictures; set data.videos to a folder of videos or pictures")
-            frames = VideoFolder(
-                data.videos, 1, seed=seed, short_side=data.short_side, cache=cache, cache_gb=data.cache_gb
-            )
-            self.warped = WarpedPictures(frames, changes, data.points, seed)
-        if loss.web > 0 or self.cross_on or (self.adversary_on and data.target.cross):
+            self.warped = self.warps_of(config)
+        crossing = self.cross_on or (self.adversary_on and data.target.cross)
+        if loss.web > 0 or crossing:
             if data.collection is None:
                 raise InputError(
                     "loss: web pairs come from a collection; set data.collection to the output folder of samepoint web"
                 )
             catalogue = Catalogue(data.collection)
             shots = catalogue.read("shots").to_pylist()
-            copies = FrameCache(cache, data.short_side, data.cache_gb * _GIGABYTE, shots=False)
+            copies = FrameCache(data.cache or default_cache(), data.short_side, data.cache_gb * _GIGABYTE, shots=False)
             if loss.web > 0:
                 labels = catalogue.read("labels").to_pylist()
                 sampler = PairSampler(labels, shots, data.collection, data.pairs, seed)
                 self.web = WebPairs(sampler, changes, data.points, copies, seed)
-            if self.cross_on or data.target.cross:
+            if crossing:
                 self.crossed = CrossPairs(shots, Path(data.collection), changes, copies, seed)
         if loss.keypoints > 0:
             if data.labelled is None:
@@ -239,10 +272,21 @@ class PairBatches(Dataset[MatchBatch]):
         if self.warped is self.web is self.labelled is None and not self.cross_on:
             raise InputError("loss: every objective has weight 0, there is nothing to learn")
 
+    def warps_of(self, config: MatchingConfig) -> WarpedPictures:
+        """Warped pictures of ``data.videos``, which is set."""
+        data = config.data
+        assert data.videos is not None
+        cache = data.cache or default_cache()
+        frames = VideoFolder(
+            data.videos, 1, seed=config.seed, short_side=data.short_side, cache=cache, cache_gb=data.cache_gb
+        )
+        return WarpedPictures(frames, self.changes, data.points, config.seed)
+
     @property
     def images(self) -> int:
         """Pictures in a micro-batch."""
-        kinds = {"warps": self.warped, "web": self.web, "keypoints": self.labelled, "cross": self.crossed}
+        crossed = self.crossed if self.cross_on else None
+        kinds = {"warps": self.warped, "web": self.web, "keypoints": self.labelled, "cross": crossed}
         count = sum(2 * self.counts[name] for name, source in kinds.items() if source is not None)
         return count + (2 * self.counts["cross"] if self.target is not None else 0)
 
@@ -278,6 +322,8 @@ def _keypoints(config: LabelledPairsConfig, changes: Changes, points: int, seed:
         pairs = pairs.without({entry.name for entry in pairs.entries if entry.category not in config.categories})
         if not len(pairs):
             raise InputError(f"categories: none of {', '.join(config.categories)} is there; expected some of {known}")
+    if config.colours is not None:
+        changes = changes._replace(colours=config.colours.build())
     return KeypointPairs(pairs, changes, points, seed, config.crop)
 
 
@@ -290,7 +336,7 @@ def matcher_of(config: MatchingConfig) -> tuple[Matcher, dict[str, int]]:
     matcher = Matcher(config.model)
     copied: dict[str, int] = {}
     if config.backbone is not None:
-        network = load_network(config.backbone).network
+        network = load_network(config.backbone, needed_outputs(config.model.backbone)).network
         matcher.use_backbone(getattr(network, "encoder", network))
         copied["backbone"] = 1
     if config.init is not None:
@@ -303,9 +349,20 @@ def matcher_of(config: MatchingConfig) -> tuple[Matcher, dict[str, int]]:
 
 def metadata_of(config: MatchingConfig) -> dict[str, Any]:
     """What the weight file says of how it came about."""
-    sources = [source for source in (config.data.videos, config.data.collection) if source is not None]
+    data, loss = config.data, config.loss
+    adversary = data.target if loss.adversary > 0 else TargetConfig()
+    parts = [Path(data.videos).name] if loss.warps > 0 and data.videos is not None else []
+    if (loss.web > 0 or loss.cross.weight > 0 or adversary.cross) and data.collection is not None:
+        parts.append(Path(data.collection).name)
+    labelled = data.labelled if loss.keypoints > 0 else None
+    if labelled is not None:
+        parts.append(f"{labelled.benchmark} {labelled.split} with keypoints")
+    if adversary.pairs is not None:
+        parts.append(f"{adversary.pairs.benchmark} {adversary.pairs.split} without keypoints")
+    # All of these benchmarks are for research, as their readers say.
+    research = labelled is not None or adversary.pairs is not None
+    begun = [] if config.model.external else origin_of("backbone", config.backbone)
     return {
         "training": json.loads(config.model_dump_json()),
-        "data": ", ".join(Path(source).name for source in sources) or "labelled pairs",
-        "licence": "Apache-2.0",
+        **origins(parts, research, [*begun, *origin_of("init", config.init)]),
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,22 +26,26 @@ from .data import RenderedBatches, textures_of
 from .loading import in_order
 from .losses import visible_by_flow
 from .objectives import Batch, Objectives, Student
+from .origins import origin_of, origins
 from .sources import ClipSource, FlowItem, FlowPairs, FlyingPairs, RealClips, RenderedPairs, VosPairs
 from .task import Task
 from .teacher import load_teacher
-from .validation import Validation
+from .validation import Validation, check_benchmark
 
 
 class FeaturesTask(Task[Batch]):
     """The student of a configuration, and what is trained beside it.
 
     Raises:
-        InputError: an objective lacks its data, its teacher or its map; weights that do not fit.
+        InputError: an objective lacks its data, its teacher or its map; weights that do not fit; nothing to validate
+            on, or a benchmark that is not there.
     """
 
     def __init__(self, config: FeaturesConfig) -> None:
+        _check_validation(config)
         self.config = config
         self.student = student_of(config)
+        self.metadata = metadata_of(config)
         if config.optimiser.encoder != 1 and not isinstance(self.student, PointNetwork):
             raise InputError("optimiser.encoder: a ResNet is all encoder; set optimiser.rate")
         if config.optimiser.encoder == 0 and config.loss.refinement == 0:
@@ -92,19 +97,23 @@ class FeaturesTask(Task[Batch]):
             nn.SyncBatchNorm.convert_sync_batchnorm(self.networks)
 
     def validate(self) -> dict[str, float]:
-        return self.validation.scores(
-            self.student, lambda path: save_weights(for_use(self.student, self.config), path, metadata_of(self.config))
-        )
+        return self.validation.scores(self.student, lambda path: self.save(path, {}))
+
+    def leading(self, figures: Mapping[str, float]) -> str | None:
+        return "delta_avg" if "delta_avg" in figures else next(iter(figures), None)
+
+    def save(self, path: Path, notes: Mapping[str, Any]) -> Path:
+        return save_weights(for_use(self.student, self.config), path, {**self.metadata, **notes})
 
     def pictures(self) -> dict[str, np.ndarray]:
         return self.validation.pictures(self.student)
 
     def finish(self) -> dict[str, Any]:
-        config, metadata, notes = self.config, metadata_of(self.config), {}
+        config, notes = self.config, {}
         if config.calibration.clips and config.loss.refinement > 0 and isinstance(self.student, PointNetwork):
             clips = calibration_clips(textures_of(config.data), config.calibration, config.seed + 1)
             notes["calibration"] = calibrate(self.student, clips, config.calibration)
-        save_weights(for_use(self.student, config), self.weights, metadata | notes)
+        self.save(self.weights, notes)
         return notes
 
 
@@ -201,6 +210,19 @@ def _real(config: FeaturesConfig) -> RealClips:
 _ON_CLIPS = ("reconstruction", "adversary", "random_walk", "cycle", "relation")
 
 
+def _check_validation(config: FeaturesConfig) -> None:
+    if not config.validate_every:
+        return
+    settings = config.validation
+    if not (settings.clips or settings.benchmarks):
+        raise InputError(
+            f"validate_every: {config.validate_every} given, but there is nothing to validate on; "
+            "set validation.clips or validation.benchmarks, or validate_every to 0"
+        )
+    for name, root in settings.benchmarks.items():
+        check_benchmark(name, Path(root))
+
+
 def _uses_teacher(config: FeaturesConfig) -> bool:
     return config.loss.soft_targets.weight > 0 or config.loss.relation.weight > 0
 
@@ -256,9 +278,6 @@ def metadata_of(config: FeaturesConfig) -> dict[str, Any]:
         parts.append("FlyingThings3D")
     if loss.on_clips and not data.real.rendered:
         parts.append("YouTube-VOS" if data.real.youtube_vos else "videos without labels")
-    research = {"FlyingThings3D", "YouTube-VOS"} & set(parts)
-    return {
-        "training": config.model_dump(mode="json", exclude={"output"}),
-        "data": ", ".join(parts),
-        "licence": "research use, as the data" if research else "Apache-2.0",
-    }
+    research = bool({"FlyingThings3D", "YouTube-VOS"} & set(parts))
+    training = config.model_dump(mode="json", exclude={"output"})
+    return {"training": training, **origins(parts, research, origin_of("init", config.init))}

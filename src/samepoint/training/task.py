@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -62,6 +63,17 @@ class Task(Protocol[Batch]):
     def validate(self) -> dict[str, float]:
         """Figures of ``exported``, which has its averaged weights and is in evaluation mode; main process only."""
         return {}
+
+    def leading(self, figures: Mapping[str, float]) -> str | None:
+        """Which of the figures tells the best weights, the higher the better; None: none are kept."""
+        return None
+
+    def save(self, path: Path, notes: Mapping[str, Any]) -> Path:
+        """Write ``exported`` as ``finish`` will, whole or not at all; ``notes`` go into its metadata.
+
+        Main process only, in the midst of a validation: what lies there gives the figures again.
+        """
+        raise NotImplementedError
 
     def pictures(self) -> dict[str, np.ndarray]:
         """Pictures (H, W, 3) uint8 by name, made as ``validate`` is."""

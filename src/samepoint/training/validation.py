@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from ..datasets.synthetic import Clip, ClipSettings, SyntheticClips
 from ..datasets.synthetic.textures import TextureSource
@@ -18,6 +19,7 @@ from ..evaluation.benchmarks import Asked, Model, make
 from ..evaluation.metrics.tapvid import TapvidScore, tapvid_counts
 from ..evaluation.predictions import Prediction
 from ..geometry import sample_patches
+from ..models.features import UNTRAINED, as_module, load_features
 from ..structures import Queries, Tracks
 from ..tracking.points import track
 from ..viz.draw import draw_tracks
@@ -47,24 +49,28 @@ class Validation:
     def scores(self, student: Student, save: Callable[[Path], Path]) -> dict[str, float]:
         """Percentages: ``AJ``, ``delta_avg``, ``OA`` on rendered clips, ``<benchmark>/<metric>`` on benchmarks.
 
-        ``save`` writes the student's weights to a path: benchmarks are predicted as ``samepoint evaluate`` does.
+        ``save`` writes the student's weights to a path, and what was written is scored, as by ``samepoint evaluate``:
+        numbers in a file are rounded.
         """
+        device = next(student.parameters()).device
         found: dict[str, float] = {}
-        if self.clips:
-            score = TapvidScore()
-            for index, clip in enumerate(self.clips):
-                xy, visible, tracks = self._follow(student, clip, index)
-                start = np.zeros(len(xy), np.int64)
-                score.update(tapvid_counts(start, xy, ~visible, tracks.xy, ~tracks.visible))
-            found = {name: 100 * value for name, value in score.compute().items() if name in SHOWN}
-        if self.config.benchmarks:
-            with tempfile.TemporaryDirectory() as folder:
-                weights = save(Path(folder) / "model.safetensors")
-                for name, root in self.config.benchmarks.items():
-                    found |= benchmark_scores(name, Path(root), weights, self.config.limit)
+        with tempfile.TemporaryDirectory() as folder:
+            weights = save(Path(folder) / "model.safetensors")
+            if self.clips:
+                found = self._followed(as_module(load_features(weights).network).to(device))
+            for name, root in self.config.benchmarks.items():
+                found |= benchmark_scores(name, Path(root), weights, self.config.limit, device=str(device))
         return found
 
-    def _follow(self, student: Student, clip: Clip, index: int) -> tuple[np.ndarray, np.ndarray, Tracks]:
+    def _followed(self, network: nn.Module) -> dict[str, float]:
+        score = TapvidScore()
+        for index, clip in enumerate(self.clips):
+            xy, visible, tracks = self._follow(network, clip, index)
+            start = np.zeros(len(xy), np.int64)
+            score.update(tapvid_counts(start, xy, ~visible, tracks.xy, ~tracks.visible))
+        return {name: 100 * value for name, value in score.compute().items() if name in SHOWN}
+
+    def _follow(self, student: nn.Module, clip: Clip, index: int) -> tuple[np.ndarray, np.ndarray, Tracks]:
         start = clip.sample_points(np.random.default_rng((self.seed, index)), self.config.points, 0, 0.5)
         xy, visible = clip.tracks(start, 0)
         queries = Queries(frame=np.zeros(len(start), np.int64), xy=start)
@@ -90,8 +96,27 @@ class Validation:
         }
 
 
+def check_benchmark(name: str, root: Path, split: str | None = None) -> None:
+    """See before a training whether there is what :func:`benchmark_scores` wants: the list, and the first pair of it.
+
+    Raises:
+        InputError: an unknown benchmark, or nothing of it in the folder.
+    """
+    for benchmark in make(name, Asked(root, Model(UNTRAINED), split=split)).values():
+        names = benchmark.names()
+        if split is not None:
+            for pair in benchmark.items(names[:1]):
+                pair.source(), pair.target()
+
+
 def benchmark_scores(
-    name: str, root: Path, weights: Path, limit: int | None, split: str | None = None, backbone: str | None = None
+    name: str,
+    root: Path,
+    weights: Path,
+    limit: int | None,
+    split: str | None = None,
+    device: str | None = None,
+    backbone: str | None = None,
 ) -> dict[str, float]:
     """A benchmark's figures under its own protocol, of its first items, in another split where pairs have one.
 
@@ -101,7 +126,8 @@ def benchmark_scores(
         InputError: an unknown benchmark, or nothing of it in the folder.
     """
     found: dict[str, float] = {}
-    for benchmark in make(name, Asked(root, Model(str(weights), backbone=backbone), split=split)).values():
+    model = Model(str(weights), device=device, backbone=backbone)
+    for benchmark in make(name, Asked(root, model, split=split)).values():
         scorer = benchmark.scorer()
         for item in benchmark.items(benchmark.names()[:limit]):
             scorer.update(item, Prediction(root / item.name, dict(benchmark.predict(item))))

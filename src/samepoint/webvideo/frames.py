@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -29,22 +29,23 @@ Frame: TypeAlias = NDArray[np.uint8]
 Size: TypeAlias = int | tuple[int, int] | None
 """A short side that larger pictures are shrunk to, exactly (H, W), or None: the video's own size."""
 
+_COPIES = 1024  # videos whose copies' places are kept in mind: 40 bytes a frame
 _log = logging.getLogger(__name__)
 
 
 class ShotFrames:
     """The frames of a shot, uint8 RGB (H, W, 3), upright, at a working size; frame 0 is the shot's first.
 
-    Nothing is held: iteration decodes from the key frame before the shot on, straight to the working size.
+    Nothing is held: iteration decodes from the key frame before the shot on, straight to the working size; with a cache
+    the video is not opened at all once its copy is made.
 
     Args:
         row: of the table of shots, or of videos: all its frames then.
         folder: the collection's output folder, which ``row["path"]`` is relative to.
         size: the working size.
-        cache: copies as JPEGs at ``size``, which must be its short side; made of the whole video when first asked for.
+        cache: copies as JPEGs at ``size``, which must be its short side; made here, of the whole video, if not there.
 
     Attributes:
-        size: (H, W) of the frames.
         fps: frames a second.
         start: number of the first frame in the video.
 
@@ -58,30 +59,25 @@ class ShotFrames:
         self.path = video_path(row, folder)
         self.start: int = row.get("start") or 0
         end: int | None = row.get("end")
-        reader = _opened(self.path)
-        if self.start > 0 or end is None:
-            with _quiet():
-                len(reader)  # where frames lie, for all shots of this video
-        self._end = len(reader) if end is None else end
-        self.size = working_size(reader.size, size)
-        self.fps = row.get("fps") or reader.fps or DEFAULT_FPS
-        self._reader, self._cache = _sized(reader, self.size), cache
-        self._copy: tuple[str, CachedVideo] | None = None
+        self._source = _Decoded(self.path, size, self.start > 0) if cache is None else _Copied(self.path, cache)
+        self._end = self._source.count() if end is None else end
+        self.fps = row.get("fps") or self._source.fps or DEFAULT_FPS
         if not 0 <= self.start <= self._end:
             raise InputError(f"{row.get('shot')}: frames {self.start} to {self._end} given, expected the smaller first")
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the frames."""
+        return self._source.size()
 
     def __len__(self) -> int:
         return self._end - self.start
 
     def __iter__(self) -> Iterator[Frame]:
-        if self._cache is not None:
-            for index in range(len(self)):
-                yield self[index]
-            return
         count = 0
-        for frame in _quietly(self._reader.frames(self.start, self._end)):
+        for frame in self._source.frames(self.start, self._end):
             count += 1
-            yield _fitted(frame, self.size)
+            yield frame
         if count < len(self):
             self._check(self.start + count, self.start + count)
 
@@ -90,19 +86,66 @@ class ShotFrames:
         if not -len(self) <= index < len(self):
             raise IndexError(f"frame {index}, but the shot has {len(self)} frames")
         number = self.start + (index if index >= 0 else len(self) + index)
-        if self._cache is not None:
-            if self._copy is None:
-                key = self._cache.key(self.path)
-                self._copy = key, self._cache.entry(self.path, key) or self._cache.build(self.path, key)
-            self._check(number, self._copy[1].frames)
-            return self._cache.read(self.path, *self._copy, number)
-        with _quiet():
-            self._check(number, len(self._reader))
-            return _fitted(self._reader.frame(number), self.size)
+        self._check(number, self._source.count())
+        return self._source.frame(number)
 
     def _check(self, number: int, count: int) -> None:
         if number >= count:
             raise InputError(f"{self.path}: has no frame {number}; it ends at {count}")
+
+
+class _Decoded:
+    """Frames of a video, decoded from it.
+
+    Args:
+        path: of the video.
+        size: the working size.
+        sought: frames other than the first ones will be asked for.
+    """
+
+    def __init__(self, path: Path, size: Size, sought: bool) -> None:
+        reader = _known(path, *_stamp(path))
+        if sought:
+            with _quiet():
+                len(reader)  # where frames lie, for all shots of this video
+        self._size, self.fps = working_size(reader.size, size), reader.fps
+        self._reader = _sized(reader, self._size)
+
+    def size(self) -> tuple[int, int]:
+        return self._size
+
+    def count(self) -> int:
+        with _quiet():
+            return len(self._reader)
+
+    def frame(self, number: int) -> Frame:
+        with _quiet():
+            return _fitted(self._reader.frame(number), self._size)
+
+    def frames(self, start: int, end: int) -> Iterator[Frame]:
+        return (_fitted(frame, self._size) for frame in _quietly(self._reader.frames(start, end)))
+
+
+class _Copied:
+    """Frames of a video from its copy in a cache."""
+
+    def __init__(self, path: Path, cache: FrameCache) -> None:
+        self._path, self._cache = path, cache
+        self._copy = _copy_of(cache, path, *_stamp(path))
+        self.fps = self._copy[1].fps
+
+    def size(self) -> tuple[int, int]:
+        height, width, _ = self.frame(0).shape
+        return height, width
+
+    def count(self) -> int:
+        return self._copy[1].frames
+
+    def frame(self, number: int) -> Frame:
+        return self._cache.read(self._path, *self._copy, number)
+
+    def frames(self, start: int, end: int) -> Iterator[Frame]:
+        return (self.frame(number) for number in range(start, min(end, self.count())))
 
 
 def video_path(row: Row, folder: Path) -> Path:
@@ -118,7 +161,7 @@ def all_frames(path: Path, size: Callable[[tuple[int, int]], tuple[int, int]]) -
     Raises:
         InputError: the file is no video.
     """
-    reader = _opened(path)
+    reader = _known(path, *_stamp(path))
     small = size(reader.size)
     return reader, (_fitted(frame, small) for frame in _quietly(_sized(reader, small).frames(0, None)))
 
@@ -134,14 +177,13 @@ def working_size(size: tuple[int, int], wanted: Size) -> tuple[int, int]:
     return fit_size(size, wanted) if isinstance(wanted, int) else wanted
 
 
-def _opened(path: Path) -> Reader:
-    """A reader of its own with the index of an earlier one of the same file."""
+def _stamp(path: Path) -> tuple[int, int]:
+    """When a file was changed, and its bytes: what is known of it holds while they stay the same."""
     try:
         status = path.stat()
     except OSError as error:
         raise InputError(f"{path}: cannot be opened ({error.strerror})") from None
-    with _quiet():
-        return _known(path, status.st_mtime_ns, status.st_size)
+    return status.st_mtime_ns, status.st_size
 
 
 def _sized(reader: Reader, size: tuple[int, int]) -> Reader:
@@ -156,7 +198,15 @@ def _sized(reader: Reader, size: tuple[int, int]) -> Reader:
 @lru_cache(maxsize=4)
 def _known(path: Path, changed: int, size: int) -> Reader:
     """Kept with the index of its frames, which costs a pass over the video: shots come one after another."""
-    return open_reader(path)
+    with _quiet():
+        return open_reader(path)
+
+
+@lru_cache(maxsize=_COPIES)
+def _copy_of(cache: FrameCache, path: Path, changed: int, size: int) -> tuple[str, CachedVideo]:
+    """The key and the entry of a video, made if it is not there: to look for them for each frame costs more than it."""
+    key = cache.key(path)
+    return key, cache.entry(path, key) or cache.build(path, key)
 
 
 def _fitted(frame: Frame, size: tuple[int, int]) -> Frame:

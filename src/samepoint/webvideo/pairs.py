@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -65,6 +65,8 @@ def correspondences(labels: Labels, first: int, second: int) -> tuple[np.ndarray
 class PairSampler:
     """Pairs of a collection's shots, by position: what is drawn depends on the seed and the position only.
 
+    It pickles, without the labels that it has read.
+
     Args:
         labels: rows of the table of labels; those that are not ``ok`` are passed over.
         shots: rows of the table of shots, which pairs name.
@@ -97,6 +99,13 @@ class PairSampler:
         self.labels, self.shots = usable, [known[row["shot"]] for row in usable]
         self._groups = self._grouped()
         self._weights = self._pair_weights() if self.settings.balance == "pair" else None
+        self._open = lru_cache(maxsize=_HELD)(self._read)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_open"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
         self._open = lru_cache(maxsize=_HELD)(self._read)
 
     def __getitem__(self, position: int) -> Pair:

@@ -1,0 +1,81 @@
+"""What weight files say of their data and their licence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from samepoint.models.matcher import Matcher, MatcherConfig
+from samepoint.models.resnet import ResNet
+from samepoint.models.weights import save_weights
+from samepoint.training.config import load_config
+from samepoint.training.matching_task import metadata_of
+from samepoint.training.origins import origin_of
+from samepoint.training.recipes import metadata_of as features_metadata_of
+from tests.training.test_matching import config
+from tests.training.test_recipes import TINY
+
+RESEARCH = "research use, as the data"
+
+
+def said(tmp_path: Path, *changes: str) -> tuple[str, str]:
+    found = metadata_of(config(tmp_path, "data.videos=a/my-videos", *changes))
+    return found["data"], found["licence"]
+
+
+@pytest.fixture
+def cats(tmp_path: Path) -> Path:
+    """A file as the conversion of a CATs checkpoint writes it."""
+    return save_weights(
+        Matcher(MatcherConfig.tiny()), tmp_path / "cats.safetensors", {"licence": "GPL-3.0", "title": "CATs, 2021"}
+    )
+
+
+def test_only_what_was_read_is_named(tmp_path: Path) -> None:
+    spair, pascal = ("{benchmark: %s, root: x}" % name for name in ("spair-71k", "pf-pascal"))  # noqa: UP031 - braces
+    all_there = ["data.collection=b/vids", f"data.labelled={spair}", f"data.target.pairs={pascal}"]
+    assert said(tmp_path, *all_there) == ("my-videos", "Apache-2.0")
+    assert said(tmp_path, *all_there, "loss.web=1") == ("my-videos, vids", "Apache-2.0")
+    assert said(tmp_path, *all_there, "loss.warps=0", "loss.cross.weight=1") == ("vids", "Apache-2.0")
+    assert said(tmp_path, *all_there, "loss.warps=0", "loss.keypoints=1") == ("spair-71k trn with keypoints", RESEARCH)
+    expected = ("my-videos, pf-pascal trn without keypoints", RESEARCH)
+    assert said(tmp_path, *all_there, "loss.adversary=1") == expected
+    across = said(tmp_path, "data.collection=b/vids", "data.target.cross=true", "loss.adversary=1")
+    assert across == ("my-videos, vids", "Apache-2.0")
+
+
+def test_what_it_began_with_is_inherited(cats: Path, tmp_path: Path) -> None:
+    assert said(tmp_path, f"init={cats}") == ("my-videos; init cats.safetensors: CATs, 2021", "GPL-3.0")
+    labelled = ["loss.keypoints=1", "data.labelled={benchmark: spair-71k, root: x}"]
+    data, licence = said(tmp_path, f"init={cats}", *labelled)
+    assert licence == f"{RESEARCH}; GPL-3.0"
+    again = save_weights(
+        Matcher(MatcherConfig.tiny()), tmp_path / "again.safetensors", {"data": data, "licence": licence}
+    )
+    assert said(tmp_path, f"init={again}", *labelled)[1] == licence
+    assert said(tmp_path, f"init={again}")[0].endswith("init again.safetensors: " + data)
+    silent = save_weights(Matcher(MatcherConfig.tiny()), tmp_path / "silent.safetensors", {})
+    assert said(tmp_path, f"init={silent}") == ("my-videos; init silent.safetensors: not stated", "none stated")
+
+
+def test_a_backbone_counts_if_it_is_saved_inside(cats: Path, tmp_path: Path) -> None:
+    assert said(tmp_path, f"backbone={cats}") == ("my-videos; backbone cats.safetensors: CATs, 2021", "GPL-3.0")
+    assert said(tmp_path, f"backbone={cats}", "model.external=true") == ("my-videos", "Apache-2.0")
+    base = said(tmp_path, "backbone=samepoint-base")
+    assert base == ("my-videos; backbone samepoint-base: rendered clips textured from videos", "Apache-2.0")
+
+
+def test_files_of_others_have_the_licence_of_their_release(tmp_path: Path) -> None:
+    torch.save(ResNet(18, outputs=(3,)).state_dict(), tmp_path / "resnet18.pth")
+    (origin,) = origin_of("backbone", str(tmp_path / "resnet18.pth"))
+    assert origin.licence == "BSD-3-Clause"
+    assert "torchvision" in origin.data
+    assert origin_of("backbone", None) == origin_of("backbone", "fgvc-untrained") == []
+
+
+def test_features_inherit_too(cats: Path, tmp_path: Path) -> None:
+    found = features_metadata_of(load_config(TINY, [f"output={tmp_path}", f"init={cats}"]))
+    assert found["licence"] == "GPL-3.0"
+    assert found["data"] == "rendered clips of procedural textures; init cats.safetensors: CATs, 2021"
