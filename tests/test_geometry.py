@@ -126,3 +126,14 @@ def test_fit_size_bounds_a_strip() -> None:
     height, width = fit_size((16, 2000), 480)
     assert height * width == pytest.approx(16 * 480**2, rel=0.01)
     assert width / height == pytest.approx(125, rel=0.01)
+
+
+def test_of_no_places_there_are_no_patches() -> None:
+    features, batch = torch.rand(2, 4, 5, 3, requires_grad=True), torch.zeros(0, dtype=torch.long)
+    blocks, valid = gather_patches(features, torch.zeros(0, 2, dtype=torch.long), 3, batch)
+    assert (blocks.shape, valid.shape) == ((0, 9, 3), (0, 9))
+    samples = sample_patches(features, torch.zeros(0, 2), 1, batch)
+    assert samples.shape == (0, 9, 3)
+    samples.sum().backward()
+    assert features.grad is not None
+    assert (features.grad == 0).all()

@@ -71,7 +71,7 @@ def gather_patches(features: Tensor, corner: Tensor, size: int, batch: Tensor | 
     if batch is not None:
         flat = flat + (batch * height * width)[:, None, None]
     blocks = features.reshape(count * height * width, channels).index_select(0, flat.reshape(-1))
-    valid = inside.reshape(len(corner), -1).to(features.dtype)
+    valid = inside.flatten(1).to(features.dtype)
     return blocks.reshape(len(corner), size * size, channels) * valid[..., None], valid
 
 
@@ -92,8 +92,8 @@ def sample_patches(features: Tensor, cells: Tensor, radius: int, batch: Tensor |
     base = torch.floor(cells)
     size = 2 * radius + 2
     blocks, _ = gather_patches(features, base.long() - radius, size, batch)
-    grid = lerp_grid(blocks.reshape(len(cells), size, size, -1), (cells - base).to(features.dtype))
-    return grid.reshape(len(cells), (size - 1) ** 2, -1)
+    grid = lerp_grid(blocks.unflatten(1, (size, size)), (cells - base).to(features.dtype))
+    return grid.flatten(1, 2)
 
 
 def gaussian_maps(uv: Tensor, size: tuple[int, int], sigma: float, step: int = 1) -> Tensor:

@@ -43,6 +43,21 @@ def test_descriptors_are_unit_vectors_on_their_lattices(tiny: PointNetwork, size
         torch.testing.assert_close(level.norm(dim=1), torch.ones(2, *expected))
 
 
+def test_cells_with_nothing_to_say_do_not_explode_the_gradient(tiny: PointNetwork) -> None:
+    head = tiny.encoder.describe16
+    bias = head.project.bias
+    assert bias is not None
+    torch.nn.init.zeros_(bias)
+    x = torch.zeros(1, TINY.pyramid, 4, 4)
+    x[..., :2] = torch.randn(1, TINY.pyramid, 4, 2) * 1e-9
+    x.requires_grad_(True)
+    descriptors = head.eval()(x)
+    assert descriptors.norm(dim=1).max() < 1e-3
+    (descriptors * torch.randn_like(descriptors)).sum().backward()
+    assert bias.grad is not None
+    assert bias.grad.norm() < 100 * 16
+
+
 def test_correlations_equal_an_obvious_computation(tiny: PointNetwork) -> None:
     """Interpolated scores against scores of interpolated descriptors, one by one."""
     torch.manual_seed(1)

@@ -83,3 +83,14 @@ def test_refinement_loss_gradient() -> None:
 
     inputs = [torch.randn(2, 2), torch.randn(2), torch.randn(2)]
     assert torch.autograd.gradcheck(loss, [value.double().requires_grad_() for value in inputs])
+
+
+def test_refinement_loss_of_no_points_is_zero_with_zero_gradient() -> None:
+    weight = torch.ones(4, requires_grad=True)
+    out = torch.ones(0, 4) * weight
+    estimates = [Estimate(out[:, :2], out[:, 2], out[:, 3])] * 2
+    loss = refinement_loss(estimates, torch.zeros(0, 2), torch.zeros(0, dtype=torch.bool))
+    loss.backward()
+    assert loss.item() == 0
+    assert weight.grad is not None
+    assert (weight.grad == 0).all()

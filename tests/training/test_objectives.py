@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from samepoint.errors import InputError
-from samepoint.models.colour import lab_to_rgb, normalise, rgb_to_lab
+from samepoint.models.colour import normalise
 from samepoint.models.network import PointNetwork
 from samepoint.models.resnet import ResNet, initialise
 from samepoint.models.weights import save_weights
 from samepoint.training import objectives
 from samepoint.training.config import FeaturesConfig, load_config
+from samepoint.training.draws import seed_draws
 from samepoint.training.objectives import Batch, without_channel
 from samepoint.training.recipes import FeaturesTask
 from tests.models.test_network import TINY as SMALL
@@ -115,6 +116,46 @@ def test_a_dropped_colour_is_gone_for_students_of_either_kind() -> None:
     )
 
 
-def test_colours_there_and_back() -> None:
-    rgb = torch.rand(500, 3, dtype=torch.float64)
-    torch.testing.assert_close(lab_to_rgb(rgb_to_lab(rgb)), rgb, atol=1e-4, rtol=0)
+def test_likeness_is_exact_under_autocast() -> None:
+    """As bfloat16 it would go up in steps of 0.004, and a temperature of 0.05 makes 0.08 of that."""
+    torch.manual_seed(0)
+    level = torch.nn.functional.normalize(torch.randn(2, 5, 6, 16), dim=-1)
+    frame = torch.tensor([1, 0, 1])
+    looks = level[frame, 2, 3]
+    exact = torch.stack([level[index] @ look for index, look in zip(frame, looks, strict=True)])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = objectives._correlate(looks, level, frame)
+    torch.testing.assert_close(found, exact, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("own", ["loss.matching=[0, 0, 1]", "loss.cycle={weight: 1, stride: 8}"])
+def test_a_resnet_learns_by_the_stage_that_is_saved(
+    own: str, teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The random walk of patches goes through stage 4, here of the stride of stage 3."""
+    monkeypatch.setattr(objectives, "random_walk_loss", lambda nodes, *_, **__: nodes.sum() * 0)
+    torch.manual_seed(0)
+    config = load_config(TINY, [f"output={tmp_path}", *OFF, "model={}", *ALONE["patches"], own])
+    task = FeaturesTask(config)
+    student = task.student
+    assert isinstance(student, ResNet)
+    assert [lattice.stride for lattice in student.lattices] == [8, 8]
+    task.loss(next(task.batches(range(1))), 0.5)[0].backward()
+
+    def learnt(stage: str) -> float:
+        return sum(float(value.grad.norm()) for value in getattr(student, stage).parameters() if value.grad is not None)
+
+    assert learnt("layer3") > 0
+    assert learnt("layer4") == 0
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_the_first_steps_gradient_is_bounded(seed: int, tmp_path: Path) -> None:
+    """So narrow a network has cells that nothing excites; their direction must not be learnt from."""
+    torch.manual_seed(seed)
+    task = FeaturesTask(load_config(TINY, [f"output={tmp_path}", f"seed={seed}"]))
+    task.networks.train()
+    seed_draws(seed, 0)
+    task.loss(next(task.batches(range(1))), 0.0)[0].backward()
+    grown = [value.grad.norm() for value in task.networks.parameters() if value.grad is not None]
+    assert torch.stack(grown).norm() < 1e4

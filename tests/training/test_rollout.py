@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 import torch
 
 from samepoint.datasets.synthetic import ClipSettings
 from samepoint.models.network import PointNetwork
 from samepoint.models.refiner import channels_last
+from samepoint.training import rollout
 from samepoint.training.config import DataConfig, LossConfig
 from samepoint.training.data import RenderedBatches, TrainingBatch
 from samepoint.training.rollout import follow
@@ -110,14 +113,62 @@ def test_looking_again_teaches_and_can_be_left_out(network: PointNetwork, batch:
     )
 
 
+def test_where_no_point_is_drawn_for_recovery_nothing_is_added(network: PointNetwork, batch: TrainingBatch) -> None:
+    torch.nn.init.zeros_(network.refiner.head.weight)
+    torch.nn.init.constant_(network.refiner.head.bias, 1.0)  # all are believed seen, so none is lost
+    maps = maps_of(network, batch)
+    losses = []
+    for recovery in (0.0, 0.3):
+        torch.manual_seed(2)
+        loss, report = follow(network, maps, batch, LossConfig(recovery=recovery, sought=0.0, drift=0.0))
+        assert report["refinement"] == pytest.approx(loss.item())
+        losses.append(loss)
+    assert report["recovered"] == report["mistaken"] == 0
+    losses[1].backward()
+    assert all(torch.isfinite(value.grad).all() for value in network.parameters() if value.grad is not None)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("frozen", [False, True])
-def test_it_follows_in_bf16(network: PointNetwork, batch: TrainingBatch, frozen: bool) -> None:
+def test_it_follows_in_half_precision(
+    network: PointNetwork, batch: TrainingBatch, frozen: bool, dtype: torch.dtype
+) -> None:
     network.encoder.requires_grad_(not frozen)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=dtype):
         loss, _ = follow(network, maps_of(network, batch), batch, LossConfig(recovery=0.5, sought=1.0))
     loss.backward()
     assert torch.isfinite(loss)
     assert (network.encoder.conv1.weight.grad is None) == frozen
+
+
+def test_nothing_is_left_to_the_default_device(
+    network: PointNetwork, batch: TrainingBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tensor made without a device would lie on another one than the maps, as on the CPU beside a GPU."""
+    search = import_module("samepoint.correspondence.affinity")
+    monkeypatch.setattr(search, "is_fast", lambda *_: False)  # the compiled path is the CPU's
+    maps, config = maps_of(network, batch), LossConfig(recovery=0.5, sought=1.0)
+    torch.manual_seed(1)
+    usual, _ = follow(network, maps, batch, config)
+    torch.manual_seed(1)
+    with torch.device("meta"):
+        loss, _ = follow(network, maps, batch, config)
+    assert loss.item() == usual.item()
+
+
+def test_what_is_drawn_goes_to_the_points(network: PointNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a device without numbers, the only other one that every machine has."""
+    there = torch.device("meta")
+    maps = [torch.zeros(2, 64 // lattice.stride, 64 // lattice.stride, 8, device=there) for lattice in network.lattices]
+    looks = [torch.zeros(6, 9, 8, device=there) for _ in maps]
+    clip, xy = torch.zeros(6, dtype=torch.long, device=there), torch.zeros(6, 2, device=there)
+    monkeypatch.setattr(torch, "nonzero", lambda mask: mask[:, None])
+    monkeypatch.setattr(rollout, "candidates", lambda *_: torch.zeros(6, 4, 2, device=there))
+    monkeypatch.setattr(network.refiner, "forward", lambda *given: ([], given[3]))
+    places = rollout._start(network, looks, maps, clip, xy, xy)
+    again = rollout._look_again(network, looks, maps, clip, clip, 1)[1]
+    made = [places, again, rollout._drifted(xy, 0.5), rollout._sought(clip > 0, 0.5)]
+    assert [each.device for each in made] == [there] * 4
 
 
 def test_clips_whose_layers_cross_hide_more() -> None:

@@ -28,7 +28,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
     [53.24, 80.09, 67.2]
     """
     linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb.clamp_min(0) + 0.055) / 1.055) ** 2.4)
-    xyz = linear @ torch.tensor(_TO_XYZ, dtype=rgb.dtype, device=rgb.device).T
+    xyz = _mixed(linear, torch.tensor(_TO_XYZ, dtype=rgb.dtype, device=rgb.device))
     root = xyz.clamp_min(1e-12) ** (1 / 3)
     g = torch.where(xyz > 0.008856, root, 7.787 * xyz + 16 / 116)
     lightness = torch.where(xyz[..., 1] > 0.008856, 116 * root[..., 1] - 16, 903.3 * xyz[..., 1])
@@ -45,8 +45,14 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     g = torch.stack([middle + lab[..., 1] / 500, middle, middle - lab[..., 2] / 200], dim=-1)
     xyz = torch.where(g > 6 / 29, g**3, (g - 16 / 116) / 7.787)
     inverse = torch.linalg.inv(torch.tensor(_TO_XYZ, dtype=torch.float64)).to(lab)
-    linear = (xyz @ inverse.T).clamp(0, 1)
+    linear = _mixed(xyz, inverse).clamp(0, 1)
     return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp_min(1e-12) ** (1 / 2.4) - 0.055)
+
+
+def _mixed(values: Tensor, matrix: Tensor) -> Tensor:
+    """``matrix`` (3, 3) times each colour (..., 3); autocast's digits are too few, a colour would be off by 2."""
+    with torch.autocast(values.device.type, enabled=False):
+        return values @ matrix.T
 
 
 def normalise(frames: Tensor, colour: ColourSpace) -> Tensor:

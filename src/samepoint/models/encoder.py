@@ -9,9 +9,13 @@ from ..geometry import Lattice, upsample_lattice
 from .colour import ColourSpace, normalise
 from .resnet import BasicBlock, initialise
 
+SHORTEST = 1e-2
+"""Vectors shorter than this are not drawn out to length 1: their direction says nothing, and of a cell that nothing
+excites, which is 0, the gradient would have no bound."""
+
 
 class _Descriptor(nn.Module):
-    """From pyramid features to unit vectors."""
+    """From pyramid features to unit vectors; where there is next to nothing, they are shorter."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -21,7 +25,7 @@ class _Descriptor(nn.Module):
         self.project = nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.normalize(self.project(self.smooth(x)).float(), dim=1)
+        return F.normalize(self.project(self.smooth(x)).float(), dim=1, eps=SHORTEST)
 
 
 class PyramidEncoder(nn.Module):

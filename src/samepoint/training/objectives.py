@@ -29,6 +29,8 @@ from .losses import (
     soft_target_loss,
     walk_patches,
 )
+from .losses.precision import in_full_precision
+from .losses.unit import unit
 from .rollout import follow
 from .sources import FlowItem
 from .teacher import Teacher
@@ -285,10 +287,10 @@ def _needed(value: Data | None) -> Data:
 
 
 def _level(student: Student, stride: int | None, objective: str = "") -> tuple[int, Lattice]:
-    """Index and lattice of the student's map at a stride; the finest if None."""
+    """Index and lattice of the student's map at a stride, the last of several; the finest if None."""
     if stride is None:
         return -1, student.lattices[-1]
-    for index, lattice in enumerate(student.lattices):
+    for index, lattice in reversed(list(enumerate(student.lattices))):
         if lattice.stride == stride:
             return index, lattice
     known = ", ".join(str(lattice.stride) for lattice in student.lattices)
@@ -309,15 +311,16 @@ def supervised(student: Student, batch: TrainingBatch, config: LossConfig) -> tu
     # Stride 2 of a pyramid has too many cells to match against all of them; the refiner teaches it.
     ours = isinstance(student, PointNetwork)
     weights = config.matching if ours else config.matching[-1:]
-    taught = len(weights)
-    for level, weight, lattice in zip(maps[:taught], weights, student.lattices[:taught], strict=True):
+    # A ResNet that the random walk teaches has stage 4 before it, which is not saved.
+    taught = slice(len(weights)) if ours else slice(-1, None)
+    for level, weight, lattice in zip(maps[taught], weights, student.lattices[taught], strict=True):
         if weight == 0:
             continue
-        level = level if ours else F.normalize(level.float(), dim=-1)
+        level = level if ours else unit(level.float(), dim=-1)
         descriptors = sample_patches(level, lattice.to_cells(batch.source_xy), 0, batch.source)[:, 0]
         logits = _correlate(descriptors, level, batch.target) / config.temperature
         target = lattice.to_cells(batch.target_xy)
-        loss = matching_loss(logits.float(), target, batch.matched)
+        loss = matching_loss(logits, target, batch.matched)
         report[f"matching{lattice.stride}"] = loss.item()
         total = total + weight * loss
         finest = logits, target
@@ -330,6 +333,7 @@ def supervised(student: Student, batch: TrainingBatch, config: LossConfig) -> tu
     return total, report
 
 
+@in_full_precision
 def _correlate(descriptors: Tensor, level: Tensor, frame: Tensor) -> Tensor:
     """Similarity (N, h, w) of descriptors (N, C) with every cell of the frame (N,) that each is sought in."""
     parts = [descriptors[frame == index] @ level[index].flatten(0, 1).T for index in range(len(level))]

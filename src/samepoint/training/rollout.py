@@ -16,6 +16,8 @@ from .config import LossConfig
 from .data import TrainingBatch
 from .losses import refinement_loss
 
+_CPU = torch.device("cpu")  # all draws are made there: the same numbers on any device
+
 
 def follow(
     network: PointNetwork, maps: Sequence[Tensor], batch: TrainingBatch, config: LossConfig
@@ -38,7 +40,8 @@ def follow(
     query = recent = refiner.templates(frames[0], xy, batch.clip)
     motion, state = torch.zeros_like(xy), xy.new_zeros((len(xy), refiner.state_size))
     seen = torch.ones_like(batch.clip, dtype=torch.bool)
-    losses, errors, found, recoveries = [], [], [], []
+    losses, errors, found = [], [], []
+    recoveries = [torch.zeros(2, dtype=torch.long, device=xy.device)] if config.recovery > 0 else []
     for time in range(1, times):
         now, truth, visible = frames[time], batch.xy[:, time], batch.visible[:, time]
         with torch.no_grad():
@@ -49,8 +52,7 @@ def follow(
         estimates, state = refiner(query, recent, now, start, context, batch.clip, config.iterations)
         losses.append(refinement_loss(estimates, truth, visible))
         place, logit = estimates[-1].xy.detach(), estimates[-1].visible.detach()
-        if config.recovery > 0:
-            rows = _sought(seen, config.sought)
+        if config.recovery > 0 and len(rows := _sought(seen, config.sought)):
             afresh, renewed = _look_again(network, query, now, batch.clip, rows, config.iterations)
             losses.append(config.recovery * refinement_loss(afresh, truth[rows], visible[rows]))
             anew, sure = afresh[-1].xy.detach(), afresh[-1].visible.detach()
@@ -87,7 +89,9 @@ def follow(
 def _guides(network: PointNetwork, first: Sequence[Tensor], batch: TrainingBatch) -> list[NearbyPropagation]:
     """One propagation a clip, started on its first frame."""
     settings, lattice = RefineSettings(), network.lattices[GUIDE]
-    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
+    kind = first[GUIDE].device.type
+    half = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
+    dtype = torch.bfloat16 if half else torch.float32  # the affinity knows no float16
     guides = []
     for clip, level in enumerate(first[GUIDE].detach()):
         sigma = settings.sigma / lattice.stride
@@ -111,13 +115,13 @@ def _start(
     looks = query[SEARCH].detach()[:, query[SEARCH].shape[1] // 2]
     scores = torch.einsum("nc,nkc->nk", looks, level.flatten(1, 2)[clip])
     coarse = centres(lattice, level[0])[scores.argmax(dim=1)]
-    draw = torch.rand(len(guess), 1)
+    draw = torch.rand(len(guess), 1, device=_CPU).to(guess.device)
     return torch.where(draw < 0.8, guess, torch.where(draw < 0.9, coarse, before))
 
 
 def _sought(seen: Tensor, share: float) -> Tensor:
     """Rows (M,) of the points that are looked for in the whole picture: half of the lost, and a share of the others."""
-    draw = torch.rand(len(seen))
+    draw = torch.rand(len(seen), device=_CPU).to(seen.device)
     return torch.nonzero(torch.where(seen, draw < share, draw < 0.5))[:, 0]
 
 
@@ -127,9 +131,10 @@ def _look_again(
     """Refine points as if they began at the cell most like them (0.7) or at one of the next three."""
     looks = tuple(level[rows] for level in query)
     best = candidates(network.lattices, _detached(looks), _detached(maps), clip[rows], 4)
-    rank = torch.where(torch.rand(len(rows)) < 0.6, 0, torch.randint(0, 4, (len(rows),)))
-    start = best[torch.arange(len(rows)), rank]
-    start = start + 2 * torch.randn_like(start)
+    first = torch.rand(len(rows), device=_CPU) < 0.6
+    rank = torch.where(first, 0, torch.randint(0, 4, (len(rows),), device=_CPU)).to(best.device)
+    start = best[torch.arange(len(rows), device=best.device), rank]
+    start = start + 2 * torch.randn(start.shape, device=_CPU).to(start)
     blank = start.new_zeros((len(rows), network.refiner.state_size))
     context = Context(blank, start, start.new_ones(len(rows)), start, torch.zeros_like(start))
     return network.refiner(looks, looks, maps, start, context, clip[rows], iterations)
@@ -141,5 +146,6 @@ def _detached(maps: Sequence[Tensor]) -> list[Tensor]:
 
 def _drifted(xy: Tensor, share: float) -> Tensor:
     """A share of the places moved by up to a few pixels: what a long video does to what was last seen."""
-    off = torch.randn_like(xy) * torch.exp(torch.empty(len(xy), 1).uniform_(-1.5, 1.0))
-    return torch.where(torch.rand(len(xy), 1) < share, xy + off, xy)
+    off = torch.randn(xy.shape, device=_CPU) * torch.exp(torch.empty(len(xy), 1, device=_CPU).uniform_(-1.5, 1.0))
+    moved = torch.rand(len(xy), 1, device=_CPU) < share
+    return xy + (off * moved).to(xy)

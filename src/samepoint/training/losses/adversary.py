@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ...errors import InputError
 from .precision import in_full_precision
 from .rows import check_maps, over_rows
+from .unit import unit
 
 
 class _ReverseGradient(torch.autograd.Function):
@@ -103,7 +104,7 @@ def adversary_loss(
     check_maps("adversary, real", *real)
     total, count = synthetic[0].new_zeros(()), 0
     for maps, sign in ((synthetic, 1), (real, -1)):
-        target, reference = (F.normalize(each, dim=1) if normalise else each for each in maps)
+        target, reference = (unit(each, dim=1) if normalise else each for each in maps)
 
         def error(correlation: Tensor, chunk: slice, sign: int = sign) -> Tensor:
             logits = discriminator(reverse_gradient(correlation, coefficient).permute(0, 2, 3, 1))

@@ -15,6 +15,7 @@ from ...errors import InputError
 from ...models.flow_readout import sample_cells
 from .cells import choose_cells
 from .precision import in_full_precision
+from .unit import unit
 
 Pair = tuple[Tensor, Tensor]
 
@@ -98,7 +99,7 @@ def contrastive_loss(
             continue
         places = source[item, chosen], target[item, chosen]
         for here, there, rows in ((0, 1, refined[item]), (1, 0, refined[item].T)):
-            anchor = F.normalize(sample_cells(student[here][item], places[here]), dim=1)
+            anchor = unit(sample_cells(student[here][item], places[here]), dim=1)
             known = teacher[there][item].detach()
             partner = F.normalize(sample_cells(known, places[there]), dim=1)
             row = rows.detach()[_cell(places[here], student[here])].clone()  # (n, M)

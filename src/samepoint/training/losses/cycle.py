@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...errors import InputError
 from ...geometry import sample_patches
 from .cells import choose_cells
 from .precision import in_full_precision
+from .unit import unit
 
 
 @in_full_precision
@@ -50,7 +50,7 @@ def cycle_loss(
             f"cycle: expected temperature and beta > 0 and a radius of 0 or more, got {temperature}, {beta}, {radius}"
         )
     batch, frames, _, height, width = features.shape
-    maps = F.normalize(features, dim=2).permute(1, 0, 3, 4, 2).contiguous()  # (T, B, h, w, C)
+    maps = unit(features, dim=2).permute(1, 0, 3, 4, 2).contiguous()  # (T, B, h, w, C)
     cell = torch.arange(height * width, device=features.device)
     places = torch.stack([cell % width, cell // width], dim=1).to(features.dtype)  # (h * w, 2) as (column, row)
     start = places[choose_cells(height * width, samples, generator, features.device)].expand(batch, -1, -1)
@@ -70,7 +70,7 @@ def _step(here: Tensor, there: Tensor, point: Tensor, places: Tensor, radius: in
     batch, samples, _ = point.shape
     index = torch.arange(batch, device=point.device).repeat_interleave(samples)
     found = sample_patches(here, point.reshape(-1, 2), 0, index).reshape(batch, samples, -1)
-    logits = F.normalize(found, dim=2) @ there.flatten(1, 2).transpose(1, 2) / temperature  # (B, S, h * w)
+    logits = unit(found, dim=2) @ there.flatten(1, 2).transpose(1, 2) / temperature  # (B, S, h * w)
     if radius is not None:
         centre = point.detach().round()
         far = ((places - centre[:, :, None]).abs() > radius).any(dim=3)

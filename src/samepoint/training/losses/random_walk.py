@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from .precision import in_full_precision
+from .unit import unit
 
 DROPPED = -1e20
 """Logit of a dropped edge: finite, so that a node that lost all edges walks anywhere."""
@@ -91,8 +92,8 @@ def random_walk_loss(
         raise InputError(f"random walk: a clip of {frames} frames has no frame {nearest} to turn at")
     if temperature <= 0 or not 0 <= dropout < 1:
         raise InputError(f"random walk: expected temperature > 0 and dropout in [0, 1), got {temperature}, {dropout}")
-    unit = F.normalize(nodes, dim=-1)
-    similarity = unit[:, :-1] @ unit[:, 1:].transpose(2, 3) / temperature  # (B, T - 1, N, N)
+    nodes = unit(nodes, dim=-1)
+    similarity = nodes[:, :-1] @ nodes[:, 1:].transpose(2, 3) / temperature  # (B, T - 1, N, N)
 
     def step(logits: Tensor) -> Tensor:
         if dropout > 0:

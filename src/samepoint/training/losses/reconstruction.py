@@ -11,6 +11,7 @@ from torch import Tensor
 from ...errors import InputError
 from .precision import in_full_precision
 from .rows import check_maps, on_cells, over_rows
+from .unit import unit
 
 
 def drop_channel(frames: Tensor, generator: torch.Generator | None, channel: int | None = None) -> tuple[Tensor, int]:
@@ -63,7 +64,7 @@ def reconstruct_colour(
     if temperature <= 0:
         raise InputError(f"temperature: expected more than 0, got {temperature}")
     if normalise:
-        target, reference = F.normalize(target, dim=1), F.normalize(reference, dim=1)
+        target, reference = unit(target, dim=1), unit(reference, dim=1)
     side = 2 * radius + 1
     around = F.pad(colour, [radius] * 4)  # colour 0 outside: only the legacy affinity looks there
 

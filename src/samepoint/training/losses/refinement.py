@@ -24,7 +24,12 @@ def refinement_loss(
         visible: (N,) bool.
         found_within: pixels.
         decay: weight of each earlier iteration relative to the next.
+
+    Returns:
+        Scalar; 0 with zero gradient where there is no point.
     """
+    if not len(target):
+        return torch.stack([value.sum() for value in estimates[-1]]).sum()  # the mean of nothing would be NaN
     known = torch.isfinite(target).all(dim=1)
     target = target.nan_to_num()
     seen = (visible & known).to(target.dtype)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ...errors import InputError
 from .cells import choose_cells
 from .precision import in_full_precision
+from .unit import unit
 
 CHUNK_ELEMENTS = 2**22
 """Similarities held at once."""
@@ -74,4 +74,4 @@ def relation_loss(
 
 def _cells(maps: Tensor, chosen: Tensor) -> Tensor:
     """Unit vectors (S, C) of the chosen cells."""
-    return F.normalize(maps.permute(0, 2, 3, 1).flatten(0, 2)[chosen], dim=1)
+    return unit(maps.permute(0, 2, 3, 1).flatten(0, 2)[chosen], dim=1)

@@ -15,6 +15,7 @@ from ...errors import InputError
 from .occlusion import end_of, inside, sample_at
 from .precision import in_full_precision
 from .rows import check_maps, on_cells, over_rows
+from .unit import unit
 
 TeacherNorm = Literal["channel", "height"]
 Label = Literal["teacher", "gaussian", "teacher_gaussian"]
@@ -105,7 +106,7 @@ def soft_target_loss(
                 logits = logits * torch.exp(-_squared_distance(place, radius) / (2 * sigma**2))
         return logits.masked_fill(leaves, -math.inf).softmax(dim=1)
 
-    student = F.normalize(target, dim=1), F.normalize(reference, dim=1)
+    student = unit(target, dim=1), unit(reference, dim=1)
     outside = 0.0 if legacy else -math.inf
     sums = over_rows(*student, radius, outside, _cross_entropy(label_of, counted, temperature), rows)
     return torch.stack(sums).sum() / counted.sum().clamp_min(1)
