@@ -44,9 +44,7 @@ def test_what_has_no_mean_is_refused(pair: tuple[Path, Path], tmp_path: Path, ca
     out = tmp_path / "out.safetensors"
     with pytest.raises(InputError, match=r"share: expected a share from 0 to 1, got 1.5"):
         mix(*pair, out, 1.5)
-    with pytest.raises(
-        InputError, match=r"no part 'decoder'; expected some of encoder, hindsight, refiner"
-    ):
+    with pytest.raises(InputError, match=r"no part 'decoder'; expected some of encoder, hindsight, refiner"):
         mix(*pair, out, parts={"decoder": 0.5})
     wider = NetworkConfig(**{**TINY.model_dump(), "hidden": TINY.hidden + 8})
     other = save_weights(PointNetwork(wider), tmp_path / "wide.safetensors", {})
