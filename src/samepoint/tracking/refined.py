@@ -90,6 +90,8 @@ class RefinedPoints:
             self.state, self.confidence = torch.cat([self.state, blank]), torch.cat([self.confidence, certain])
 
     def keep(self, mask: Tensor) -> None:
+        if not self.query:
+            return
         self.guide.keep(mask)
         self.query = tuple(level[mask] for level in self.query)
         self.last = tuple(level[mask] for level in self.last)

@@ -63,7 +63,7 @@ def calibrate(network: PointNetwork, clips: Iterable[Clip], config: CalibrationC
     # What others say, and what was said before, must be said by the visibility that is in use.
     followed = collect_evidence(network, clips, config)
     visible = followed.visible.flatten()
-    logits = network.visibility(followed.evidence.flatten(0, 2)).detach()
+    logits = _asked(network.visibility, followed.evidence.flatten(0, 2))
     windows = torch.cat([windows_of(followed.evidence), company_of(followed)], dim=1)
     few, rows = with_few(followed, windows)
     fit_hindsight(
@@ -72,9 +72,17 @@ def calibrate(network: PointNetwork, clips: Iterable[Clip], config: CalibrationC
         torch.cat([logits, logits[rows]]),
         torch.cat([visible, visible[rows]]),
     )
-    reviewed = score(network.hindsight(windows, logits).detach(), visible)
+    reviewed = score(_asked(network.hindsight, windows, logits), visible)
     report = {f"hindsight_{key}": value for key, value in reviewed.items() if key != "hidden"}
     return score(logits, visible) | report
+
+
+@torch.no_grad()
+def _asked(module: nn.Module, *inputs: Tensor) -> Tensor:
+    """What a module, wherever it is, says of inputs on the CPU, where everything is fitted."""
+    device = next(module.parameters()).device
+    said: Tensor = module(*(value.to(device) for value in inputs))
+    return said.cpu()
 
 
 def collect_evidence(network: PointNetwork, clips: Iterable[Clip], config: CalibrationConfig) -> Followed:
@@ -90,7 +98,9 @@ def collect_evidence(network: PointNetwork, clips: Iterable[Clip], config: Calib
         steps: list[tuple[Tensor, ...]] = []
         for frame in clip.frames:
             state = tracker.step(frame)
-            steps.append((method.evidence.clone(), torch.from_numpy(state.xy), torch.from_numpy(state.confidence)))
+            steps.append(
+                (method.evidence.cpu().clone(), torch.from_numpy(state.xy), torch.from_numpy(state.confidence))
+            )
         evidence, xy, confidence = (torch.stack(values) for values in zip(*steps[1:], strict=True))
         truth = torch.from_numpy(visible[:, 1:].T.copy())
         found.append((evidence, truth, xy, confidence, torch.from_numpy(start).float()))
