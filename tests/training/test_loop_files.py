@@ -103,6 +103,13 @@ def test_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["last.pt", "step-00000004.pt"]
 
 
+def test_a_run_killed_before_its_first_checkpoint_starts_anew(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"last.pt: no checkpoint to resume from"):
+        Checkpoints(tmp_path).open(True)  # nothing was ever begun here: a mistyped folder
+    (tmp_path / "config.yaml").write_text("steps: 3")
+    assert Checkpoints(tmp_path).open(True) is None
+
+
 def test_one_checkpoint_where_one_is_asked_for(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=1)
     for step in (2, 4):

@@ -52,7 +52,7 @@ class Checkpoints:
         self._step: int | None = None  # of last.pt
 
     def open(self, resume: bool) -> dict[str, Any] | None:
-        """The state to go on from, if asked for.
+        """The state to go on from, if asked for; None for a new run, or one killed before its first checkpoint.
 
         Raises:
             InputError: nothing readable to resume, or a run already there and ``resume`` not asked for.
@@ -60,6 +60,8 @@ class Checkpoints:
         if not resume:
             if self.last.exists():
                 raise InputError(f"{self.folder.parent}: holds a run already; resume it or choose another output")
+            return None
+        if not self.last.exists() and (self.folder.parent / "config.yaml").exists():
             return None
         state = load_checkpoint(self.last)
         self._step = int(state["step"])
