@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from samepoint.errors import InputError
 from samepoint.io.atomic import atomic_path
 
 Advance = Callable[[int, "int | None"], None]
@@ -35,15 +34,11 @@ def check_model(model: str, device: str | None) -> None:
     from samepoint.models.weights import resolve
 
     resolve(model)
-    if device is None:
+    if device is None:  # PyTorch is not loaded for nothing
         return
-    import torch
+    from samepoint.models.precision import check_device
 
-    try:
-        torch.ones(1, device=device).item()  # "meta" has tensors, but nothing is ever computed there
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"--device {device}: cannot be used here ({reason})") from None
+    check_device(device)
 
 
 @contextmanager

@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager
 
 import torch
 
+from ..errors import InputError
+
 
 def prefers_bf16(device: torch.device | str = "cpu") -> bool:
     """Whether bfloat16 is faster than float32 on ``device``: a CPU with bf16 instructions, a GPU that supports it."""
@@ -22,3 +24,14 @@ def prefers_bf16(device: torch.device | str = "cpu") -> bool:
 def autocast(device: torch.device | str, enabled: bool) -> AbstractContextManager[None]:
     """bfloat16 autocast on ``device`` where ``enabled``."""
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=enabled)
+
+
+def check_device(device: str | None) -> None:
+    """Raise InputError where a device that was asked for cannot be used; None asks for none."""
+    if device is None:
+        return
+    try:
+        torch.ones(1, device=device).item()  # "meta" has tensors, but nothing is ever computed there
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--device {device}: cannot be used here ({reason})") from None

@@ -71,9 +71,10 @@ class Task(Protocol[Batch]):
     def save(self, path: Path, notes: Mapping[str, Any]) -> Path:
         """Write ``exported`` as ``finish`` will, whole or not at all; ``notes`` go into its metadata.
 
-        Main process only, in the midst of a validation: what lies there gives the figures again.
+        Main process only, in the midst of a validation: what lies there gives the figures again. A task that names no
+        leading figure is never asked.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} names a leading figure and cannot save what led to it")
 
     def pictures(self) -> dict[str, np.ndarray]:
         """Pictures (H, W, 3) uint8 by name, made as ``validate`` is."""

@@ -100,15 +100,9 @@ class Model:
 
     def check_device(self) -> None:
         """Raise InputError where the device cannot be used."""
-        if self.device is None:
-            return
-        import torch
+        from samepoint.models.precision import check_device
 
-        try:
-            torch.empty(1, device=self.device).cpu()
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"--device {self.device}: cannot be used here ({reason})") from None
+        check_device(self.device)
 
 
 @dataclass(frozen=True)
