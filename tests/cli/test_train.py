@@ -22,8 +22,9 @@ def training(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 def test_hands_over_configuration_changes_and_resume(training, capsys) -> None:
     calls = []
 
-    def train(config, overrides, resume, progress) -> Path:
+    def train(config, overrides, resume, progress, reading) -> Path:
         calls.append((config, overrides, resume))
+        reading(1, 2)
         progress({"step": 1, "steps": 2, "loss": 0.5})
         return Path("run/model.safetensors")
 
@@ -60,7 +61,9 @@ def test_of_several_processes_one_speaks(training, capsys, monkeypatch: pytest.M
 
 
 def test_somebody_who_watches_sees_how_it_goes(training, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
-    def train(config, overrides, resume, progress) -> Path:
+    def train(config, overrides, resume, progress, reading) -> Path:
+        for done in (200, 500):
+            reading(done, 500)
         for step in (1, 2):
             progress({"step": step, "steps": 2, "loss": 0.5, "match_1": 0.25, "images_per_second": 31.4, "left": 61.0})
         return Path("run/model.safetensors")
@@ -70,4 +73,7 @@ def test_somebody_who_watches_sees_how_it_goes(training, capsys, monkeypatch: py
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     assert main(["train", "features", "a.yaml"]) == 0
-    assert "loss 0.5, 25 % within 1 cells, 31.4 images/s, 0:01:01 left" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "reading videos" in said
+    assert "200/500" in said
+    assert "loss 0.5, 25 % within 1 cells, 31.4 images/s, 0:01:01 left" in said[said.index("200/500") :]

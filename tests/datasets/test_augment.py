@@ -201,10 +201,12 @@ def test_one_draw_for_all_frames_or_one_each() -> None:
         assert any(not torch.equal(frame, apart[0]) for frame in apart)
 
 
-def test_a_seed_decides_and_clips_of_a_batch_differ() -> None:
-    clips = torch.randint(0, 256, (2, 3, 24, 32), dtype=torch.uint8, generator=generator()).expand(3, -1, -1, -1, -1)
+def test_clips_of_a_batch_have_draws_and_sizes_of_their_own() -> None:
+    clips = [*torch.randint(0, 256, (2, 3, 24, 32), dtype=torch.uint8, generator=generator()).expand(2, -1, -1, -1, -1)]
+    clips.append(clips[0][..., :28])
     asked = Augmentation(size=(16, 16), blur=0.5, jitter=0.5)
-    first, again = augment_batch(clips, asked, generator(5)), augment_batch(clips, asked, generator(5))
+    first = augment_batch(clips, asked, [generator(seed) for seed in (5, 6, 7)])
     assert first.shape == (3, 2, 3, 16, 16)
-    assert torch.equal(first, again)
+    for made, clip, seed in zip(first, clips, (5, 6, 7), strict=True):
+        assert torch.equal(made, augment_clip(clip, asked, generator(seed)))
     assert not torch.equal(first[0], first[1])

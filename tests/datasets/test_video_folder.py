@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from samepoint.datasets import frame_cache, video_folder
 from samepoint.datasets.frame_cache import FrameCache
 from samepoint.datasets.video_folder import Gap, VideoFolder, find_videos
 from samepoint.errors import InputError
@@ -154,15 +156,48 @@ def test_builders_at_the_same_time(root, cache, tmp_path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
-def test_building_in_processes(root, cache, tmp_path) -> None:
+def test_building_in_processes(root, cache, tmp_path, monkeypatch) -> None:
     seen = []
     videos = VideoFolder(
-        root, cache=tmp_path, short_side=48, workers=1, progress=lambda done, total: seen.append((done, total))
+        root, cache=tmp_path, short_side=48, workers=2, progress=lambda done, total: seen.append((done, total))
     )
     whole = VideoFolder(root, cache=cache, short_side=48)
     assert (videos.names, videos.skipped) == (whole.names, whole.skipped)
     np.testing.assert_array_equal(videos.clip(2), whole.clip(2))
     assert seen == [(done, 8) for done in range(1, 9)]
+    monkeypatch.setattr(video_folder, "ProcessPoolExecutor", None)  # what is there needs no process
+    assert VideoFolder(root / "deep", cache=tmp_path, short_side=48, workers=2).names == ("a.mkv",)
+
+
+def test_the_cache_s_folder_is_counted_once_and_not_for_each_video(root, tmp_path, monkeypatch) -> None:
+    counted = []
+    count = FrameCache._counted
+    monkeypatch.setattr(FrameCache, "_counted", lambda self: counted.append(1) or count(self))
+    VideoFolder(root, cache=tmp_path / "kept", short_side=48)
+    VideoFolder(root, cache=tmp_path / "full", short_side=48, cache_gb=0)
+    VideoFolder(root, cache=tmp_path / "full", short_side=48, cache_gb=0)  # whether there is room now
+    assert len(counted) == 3
+
+
+def test_packs_made_here_count_at_once_and_those_of_others_later(root, tmp_path, monkeypatch) -> None:
+    paths = [root / "b.mkv", root / "one.mkv", root / "deep" / "a.mkv"]
+    first = FrameCache(tmp_path, 48, 1e9)
+    made = first.build(paths[0], first.key(paths[0]))
+    assert first.used() == made.offsets[-1] == sum(path.stat().st_size for path in tmp_path.glob("*.jpegs"))
+    first.limit = made.offsets[-1] + 1
+    assert not first.build(paths[1], first.key(paths[1])).kept
+    other = FrameCache(tmp_path, 48, 1e9)
+    added = other.build(paths[2], other.key(paths[2])).offsets[-1]
+    assert first.used() == made.offsets[-1]
+    now = time.monotonic()
+    monkeypatch.setattr(frame_cache.time, "monotonic", lambda: now + 31)
+    assert first.used() == made.offsets[-1] + added
+
+
+def test_what_a_clip_is_of_can_be_told(root, cache) -> None:
+    videos = VideoFolder(root, frames=2, gap=Gap((2, 2)), cache=cache, short_side=48)
+    video, (first, second) = videos.place(5)
+    assert videos.describe(5) == f"{videos.names[video]} frames {first}, {second}"
 
 
 def test_an_entry_belongs_to_a_content_and_settings(tmp_path) -> None:

@@ -53,6 +53,21 @@ def test_neighbours_outvote_a_stray_peak() -> None:
     assert agreed[0, :, stray].argmax() == stray - 1
 
 
+def test_strength_tells_a_cell_whose_neighbours_agree_from_one_that_is_alone() -> None:
+    """All cells of the left half stay where they are, those of the right half are like nothing."""
+    side = 8
+    here = torch.arange(side * side)
+    correlation = torch.full((1, side * side, side * side), 0.05)
+    correlation[0, here, here] = torch.where(here % side < side // 2, 0.9, 0.05)
+    consensus = Consensus(ConsensusConfig(rounds=1, sigma=2.0, power=2.0, scale=0.3))
+    refined, strength = consensus.with_strength(correlation, (side, side), (side, side))
+    torch.testing.assert_close(refined, consensus(correlation, (side, side), (side, side)))
+    agreed = agree((correlation / 0.9) ** 2, (side, side), (side, side), 2.0 * side / 32)
+    torch.testing.assert_close(strength, agreed.amax(dim=1))
+    grid = strength.reshape(side, side)
+    assert grid[:, 0].min() > 3 * grid[:, -1].max()
+
+
 def test_the_best_match_of_each_target_cell_counts_as_much_as_the_scale_says() -> None:
     correlation = torch.rand(2, 12, 20)
     agreed = Consensus(ConsensusConfig(scale=0.3))(correlation, (3, 4), (4, 5))

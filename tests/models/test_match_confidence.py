@@ -12,15 +12,15 @@ from samepoint.models.match_confidence import MATCH_EVIDENCE, MatchConfidence, m
 
 
 def evidence_of(weights: list[list[float]], found: tuple[float, float]) -> torch.Tensor:
-    rows = torch.tensor(weights).T
-    return match_evidence(rows, rows * 2, (2, 4), torch.tensor([found]), torch.tensor([0.3]), torch.tensor([0.7]))[0]
+    rows, (peak, missed, likeness) = torch.tensor(weights).T, torch.tensor([[2.0], [0.3], [0.7]])
+    return match_evidence(rows, peak, (2, 4), torch.tensor([found]), missed, likeness)[0]
 
 
 def test_evidence_by_hand() -> None:
     sure = evidence_of([[0, 0, 0, 0, 0, 1.0, 0, 0]], (1.5, 1.5))
     torch.testing.assert_close(sure, torch.tensor([0.3, 1, 0, 2, 0.7]), atol=1e-5, rtol=0)
     torn = evidence_of([[0.5, 0, 0, 0, 0, 0, 0, 0.5]], (0.5, 0.5))
-    torch.testing.assert_close(torn, torch.tensor([0.3, 0.5, math.log(2) / math.log(8), 1, 0.7]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(torn, torch.tensor([0.3, 0.5, math.log(2) / math.log(8), 2, 0.7]), atol=1e-5, rtol=0)
     lost = evidence_of([[0.125] * 8], (2.0, 1.0))
     assert lost[2].item() == pytest.approx(1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -16,9 +17,9 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from samepoint.errors import InputError
+from samepoint.errors import InputError, MissingExtraError
 from samepoint.training.checkpoints import Checkpoints, load_checkpoint, save_checkpoint
-from samepoint.training.loading import in_order
+from samepoint.training.loading import _Telling, in_order
 from samepoint.training.log import Log, Trackers
 from samepoint.training.schedule import learning_rate
 
@@ -221,6 +222,38 @@ class Held(Dataset):
 if __name__ == "__main__":
     print(list(in_order(Held(), range(2), workers=1)))
 """
+
+
+class Faulty(Dataset[int]):
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __getitem__(self, index: int) -> int:
+        if index == 1:
+            raise self.error
+        return index
+
+
+def test_a_user_s_mistake_in_a_worker_is_one_line_here() -> None:
+    batches = in_order(Faulty(InputError("a.mp4: frame 3 cannot be read")), range(3), workers=1)
+    assert next(batches) == 0
+    with pytest.raises(InputError) as raised:
+        next(batches)
+    assert str(raised.value) == "a.mp4: frame 3 cannot be read"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        (MissingExtraError("reading tables", "tables"), InputError, "reading tables needs an optional dependency"),
+        (FileNotFoundError(2, "No such file", "a.jpg"), FileNotFoundError, "No such file: 'a.jpg'"),
+        (OSError("read error"), OSError, "read error"),
+    ],
+)
+def test_mistakes_come_over_from_a_worker(error: Exception, kind: type[Exception], told: str) -> None:
+    item = pickle.loads(pickle.dumps(_Telling(Faulty(error))[1]))
+    assert type(item.error) is kind
+    assert told in str(item.error)
 
 
 def test_workers_leave_stopping_to_the_trainer(tmp_path: Path) -> None:

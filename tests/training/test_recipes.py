@@ -28,6 +28,7 @@ from tests.evaluation.commands import run
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 TINY = CONFIGS / "tiny.yaml"
 QUICK = ["steps=2", "data.workers=0", "precision=fp32", "trackers=[]", "log_every=1"]
+BRIEFLY = ["validation.clips=1", "validation.frames=3", "validation.points=6"]
 
 
 def write_videos(folder: Path, count: int, frames: int = 6) -> Path:
@@ -76,8 +77,10 @@ def assert_usable(path: Path, tmp_path: Path) -> None:
 def test_fgvc(published: list[str], tmp_path: Path) -> None:
     small = ["data.size=[32, 32]", "data.real.short_side=32", "teacher.model=fgvc-untrained", *published]
     small += [f"loss.{name}.radius=3" for name in ("reconstruction", "soft_targets", "adversary")]
-    path = train(CONFIGS / "fgvc.yaml", [f"output={tmp_path / 'run'}", "loss.adversary.hidden=[8, 4]", *QUICK, *small])
+    small += [f"output={tmp_path / 'run'}", "loss.adversary.hidden=[8, 4]"]
+    path = train(CONFIGS / "fgvc.yaml", [*QUICK, *BRIEFLY, *small])
     records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert records[-1]["validation"].keys() == {"AJ", "delta_avg", "OA"}
     assert {"reconstruction", "soft_targets", "adversary", "match_4"} <= records[0].keys()
     network = load_model(path)
     assert isinstance(network, ResNet)
@@ -90,16 +93,21 @@ def test_hidden_pixels_of_flyingthings_are_found_by_the_flow_back(published: lis
     """Flow there is (-n, 2), back (n - 1, 1): far apart by more than the bound, so nothing counts as seen."""
     small = ["data.size=[32, 32]", "output=x", *published]
     config = load_config(CONFIGS / "fgvc.yaml", small)
-    pairs = Batches(config)[0].pairs
+    batches = Batches(config)
+    pairs = batches[0].pairs
     assert pairs is not None
     assert pairs.frames.shape == (1, 2, 3, 32, 32)
     assert not pairs.valid.any()
+    labelled, real = batches.describe(3).split("; ")
+    assert Path(labelled).exists()
+    assert Path(labelled).suffix in (".pfm", ".webp", ".flo", ".zip")
+    assert real in ("a frames 00000, 00005", "a frames 00005, 00010")
 
 
 def test_crw_trains_through_stage_4_and_saves_stage_3(videos: Path, tmp_path: Path) -> None:
     small = ["data.size=[32, 32]", "data.real.short_side=32", "data.real.clips=1", "loss.random_walk.patch=16"]
     small += ["loss.random_walk.step=16", f"data.real.videos={videos}", f"data.real.cache={tmp_path / 'cache'}"]
-    config = load_config(CONFIGS / "crw.yaml", [f"output={tmp_path / 'run'}", *QUICK, *small])
+    config = load_config(CONFIGS / "crw.yaml", [f"output={tmp_path / 'run'}", *QUICK, *BRIEFLY, *small])
     student = student_of(config)
     assert isinstance(student, ResNet)
     assert (student.outputs, student.channels) == ((4, 3), (512, 256))
@@ -120,7 +128,7 @@ def test_a_stranger_fine_tunes_on_ten_videos_and_tracks(tmp_path: Path, monkeypa
     small += ["data.points=16", "data.followed=8", "data.workers=0", "data.real.clips=1", "data.real.frames=2"]
     small += ["data.real.short_side=64", "data.real.cache=cache", "calibration.clips=2", "calibration.frames=3"]
     small += ["calibration.size=[64, 64]", "calibration.points=8", "calibration.short_side=64", "trackers=[]"]
-    sets = [argument for text in ["data.videos=my-videos", *small] for argument in ("--set", text)]
+    sets = [argument for text in ["data.videos=my-videos", *BRIEFLY, *small] for argument in ("--set", text)]
     assert main(["train", "features", str(CONFIGS / "finetune.yaml"), *sets]) == 0
     path = tmp_path / "runs" / "finetune" / "model.safetensors"
     tuned, shipped = load_model(path), load_model("samepoint-base")

@@ -23,6 +23,9 @@ class Clips:
     def __len__(self) -> int:
         return 5
 
+    def describe(self, index: int) -> str:
+        return f"clip {index}"
+
     def clip(self, index: int) -> np.ndarray:
         frames = np.full((3, 20, 30, 3), index, np.uint8)
         frames[..., 1] = np.arange(3)[:, None, None]
@@ -49,9 +52,13 @@ def test_real_clips_in_any_order() -> None:
     assert any(not torch.equal(other.item(index), items[index]) for index in range(7))
 
 
-def test_real_clips_as_they_are() -> None:
-    item = RealClips(Clips(), None).item(3)
-    np.testing.assert_array_equal(item.permute(0, 2, 3, 1).numpy(), Clips().clip(3))
+def test_real_clips_as_they_are_become_what_a_worker_makes_of_them() -> None:
+    source = RealClips(Clips(), Augmentation(size=(8, 12), blur=0.5, jitter=1.0), seed=4)
+    plain = source.plain(1, 3)
+    np.testing.assert_array_equal(plain.clips[0].permute(0, 2, 3, 1).numpy(), Clips().clip(3))
+    with torch.autocast("cpu", torch.bfloat16):  # as within the loop
+        made = source.augmented(plain)
+    assert torch.equal(made, source.batch(1, 3))
 
 
 def test_vos_pairs_are_neighbours_in_the_list(tmp_path) -> None:

@@ -17,7 +17,16 @@ from tests.evaluation import benchmark_trees
 from tests.evaluation.commands import run
 
 TINY = Path(__file__).resolve().parents[2] / "configs" / "tiny.yaml"
+PERIODIC = ("cpu-base", "cpu-crossing", "cpu-refiner", "crw", "fgvc", "finetune")
 SMALL = ["validation={clips: 1, frames: 3, points: 6}", "data.size=[32, 48]"]
+
+
+@pytest.mark.parametrize("name", PERIODIC)
+def test_configurations_validate_now_and_then_and_need_no_benchmark_for_it(name: str) -> None:
+    config = load_config(TINY.with_name(f"{name}.yaml"))
+    assert 100 <= config.validate_every <= config.steps // 3
+    assert config.validation.clips > 0
+    assert config.validation.benchmarks == {}
 
 
 def task_of(tmp_path: Path, *overrides: str) -> FeaturesTask:

@@ -54,9 +54,9 @@ def matching(config: ConfigFile, change: Changes = None, resume: Resume = False)
 
 
 def _train(train: Callable[..., Path], config: Path, change: list[str] | None, resume: bool) -> None:
-    with _progress() as show:
+    with _progress() as (show, reading):
         try:
-            weights = train(config, change or [], resume, show)
+            weights = train(config, change or [], resume, show, reading)
         except FloatingPointError as error:
             print(f"samepoint: error: {error}", file=sys.stderr)
             raise typer.Exit(1) from error
@@ -65,25 +65,34 @@ def _train(train: Callable[..., Path], config: Path, change: list[str] | None, r
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Mapping[str, float]], None]]:
-    """A line on standard error that the log's records move; silent where nobody watches, absent before the first."""
-    if not sys.stderr.isatty():
-        yield lambda record: None
+def _progress() -> Iterator[tuple[Callable[[Mapping[str, float]], None], Callable[[int, int], None]]]:
+    """A line on standard error that the log's records move, and before them the videos that have been read.
+
+    Silent where nobody watches, and in all processes but one; absent before there is something to tell.
+    """
+    if not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0":
+        yield lambda record: None, lambda done, total: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (TextColumn("training"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"))
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    doing, said = TextColumn("{task.fields[doing]}"), TextColumn("{task.description}")
+    bar = Progress(doing, BarColumn(20), MofNCompleteColumn(), said, console=Console(stderr=True), transient=True)
     with ExitStack() as stack:
 
-        def show(record: Mapping[str, float]) -> None:
+        def move(doing: str, done: int, total: int, said: str) -> None:
             if not bar.tasks:
                 stack.enter_context(bar)
-                bar.add_task("", total=int(record["steps"]))
-            bar.update(bar.tasks[0].id, completed=int(record["step"]), description=_line(record))
+                bar.add_task(said, completed=done, total=total, doing=doing)
+            bar.update(bar.tasks[0].id, completed=done, total=total, description=said, doing=doing)
 
-        yield show
+        def show(record: Mapping[str, float]) -> None:
+            move("training", int(record["step"]), int(record["steps"]), _line(record))
+
+        def reading(done: int, total: int) -> None:
+            move("reading videos", done, total, "")
+
+        yield show, reading
 
 
 def _line(record: Mapping[str, float]) -> str:

@@ -8,6 +8,7 @@ device; everything is drawn from a CPU generator, so that a seed gives the same 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -189,9 +190,13 @@ def augment_clip(frames: Tensor, settings: Augmentation, generator: Generator) -
     return recolour(viewed, settings, generator)
 
 
-def augment_batch(frames: Tensor, settings: Augmentation, generator: Generator) -> Tensor:
-    """Clips (B, T, 3, H, W), each with draws of its own, as (B, T, 3, *size), where they lie: a GPU's stay there."""
-    return torch.stack([augment_clip(clip, settings, generator) for clip in frames])
+def augment_batch(clips: Sequence[Tensor], settings: Augmentation, generators: Sequence[Generator]) -> Tensor:
+    """B clips (T, 3, h, w), each with its own generator, as (B, T, 3, *size), where they lie: a GPU's stay there.
+
+    They may be of different sizes. Each is what ``augment_clip`` makes of it, up to the device's rounding.
+    """
+    made = [augment_clip(clip, settings, generator) for clip, generator in zip(clips, generators, strict=True)]
+    return torch.stack(made)
 
 
 def gaussian_blur(frames: Tensor, sigma: float) -> Tensor:

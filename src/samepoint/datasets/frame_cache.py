@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import time
 import warnings
@@ -40,6 +41,8 @@ _VERSION = 1  # of the files and of what decides their content
 _QUALITY = 92
 _SAMPLED = 1 << 16  # bytes at either end of a file that tell it from others
 _STALE = 86_400  # seconds after which a build's leftovers are surely no one's
+_RECOUNT = 30.0  # seconds after which the packs that others may have added are counted
+_COUNTING = 0.01  # share of the time that counting may take: of very many files, or slow ones, it is done more seldom
 
 _log = logging.getLogger(__name__)
 
@@ -70,8 +73,8 @@ class FrameCache:
         folder: made where it is not there; videos of any number of folders may share it.
         short_side: frames are shrunk to it, smaller ones stay as they are; None: all stay.
         limit: bytes that the packs of the folder may take together. About 40 kB a frame at 256 x 455: 60 MB a minute.
-            Processes that build at the same time may exceed it by a video each. Nothing is thrown away to make room;
-            packs may be deleted at any time.
+            Processes that build at the same time may exceed it by what each makes in half a minute. Nothing is thrown
+            away to make room; packs may be deleted at any time.
         shots: whether to look for shots; else a video is one.
     """
 
@@ -82,6 +85,7 @@ class FrameCache:
         except OSError as error:
             raise InputError(f"{folder}: cannot make this cache folder ({error.strerror})") from None
         self._open: dict[Path, Video] = {}
+        self._used, self._until = 0, -math.inf  # bytes of all packs, and until when that holds
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": {}}
@@ -138,7 +142,9 @@ class FrameCache:
         fps = (count - 1) / float(times[-1] - times[0]) if count > 1 and times[-1] > times[0] else video.fps
         shots = finder.shots() if self.shots else [(0, count)]
         entry = CachedVideo(count, fps, tuple(shots), tuple(offsets), pack.is_file())
-        if not entry.kept:
+        if entry.kept:
+            self._used += offsets[-1]
+        else:
             _log.warning("%s: the cache %s is full; its frames are read from the video itself", path, self.folder)
         with atomic_write(self.folder / f"{key}.json", "w") as file:
             json.dump(asdict(entry), file)
@@ -167,7 +173,16 @@ class FrameCache:
         return picture
 
     def used(self) -> int:
-        """Bytes of all packs in the folder; removes what killed builds left behind a day ago."""
+        """Bytes of all packs in the folder: those made here at once, those of other processes when next counted."""
+        if time.monotonic() >= self._until:
+            began = time.monotonic()
+            self._used = self._counted()
+            ended = time.monotonic()
+            self._until = ended + max(_RECOUNT, (ended - began) / _COUNTING)
+        return self._used
+
+    def _counted(self) -> int:
+        """Bytes of all packs; removes what killed builds left behind a day ago."""
         total = 0
         for file in os.scandir(self.folder):
             if file.name.endswith(".jpegs"):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Literal
 
 import numpy as np
@@ -83,7 +85,7 @@ class VideoFolder:
         cache: folder for the copies; ``samepoint/videos`` in the user's cache folder when None.
         cache_gb: copies stop growing here; frames of further videos are read from their files, slower but the same.
         shots: whether to look for cuts; without, a video is one shot.
-        workers: processes that decode at first; 0 decodes in this one.
+        workers: processes that decode what the cache lacks; up to 1 decodes in this one.
         progress: called with how many videos are done, and of how many.
 
     Attributes:
@@ -155,6 +157,11 @@ class VideoFolder:
         first = entry.shots[shot][0] + place - int(starts[:shot].sum())
         return video, [first + step * gap for step in range(self.frames)]
 
+    def describe(self, index: int) -> str:
+        """What clip ``index`` is of, for messages."""
+        video, numbers = self.place(index)
+        return f"{self.names[video]} frame{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
 
 def default_cache() -> Path:
     """Where copies lie when no folder is named; honours ``XDG_CACHE_HOME``."""
@@ -203,15 +210,63 @@ def _build(
         if progress is not None:
             progress(len(done), len(paths))
 
-    if workers < 1:
-        for path in shuffled:
+    missing = []
+    for path in shuffled:
+        known = _known(cache, path)
+        if known is None:
+            missing.append(path)
+        else:
+            told(path, known)
+    workers = min(workers, len(missing))
+    if workers < 2:  # another process would gain nothing
+        for path in missing:
             told(path, _entry(cache, path))
         return done
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {path: pool.submit(_entry, cache, path) for path in shuffled}
-        for path, future in futures.items():
-            told(path, future.result())
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (cache,))
+    try:
+        futures = {pool.submit(_entry_here, path): path for path in missing}
+        for future in as_completed(futures):
+            told(futures[future], future.result())
+    except BaseException:
+        # Whoever stops this does not want to wait for the end of each video at hand.
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
     return done
+
+
+_here: list[FrameCache] = []
+"""In a process of the pool its cache, which thus keeps its account from video to video."""
+
+
+def _begin(cache: FrameCache) -> None:
+    """Begin a process of the pool: Ctrl-C is its parent's to hear, and however that ends, so does this."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+    _here[:] = [cache]
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _entry_here(path: Path) -> _Built:
+    return _entry(_here[0], path)
+
+
+def _known(cache: FrameCache, path: Path) -> _Built | None:
+    """What is in the cache already."""
+    try:
+        key = cache.key(path)
+        entry = cache.entry(path, key)
+    except (InputError, PermissionError):  # told of by the attempt to make it
+        return None
+    return None if entry is None else (key, entry)
 
 
 def _entry(cache: FrameCache, path: Path) -> _Built:

@@ -55,6 +55,14 @@ class Consensus(nn.Module):
         Returns:
             (B, N_s, N_t); the largest over the source is ``scale`` for each cell of the target.
         """
+        return self.with_strength(correlation, source_grid, target_grid)[0]
+
+    def with_strength(self, correlation: Tensor, source_grid: Size, target_grid: Size) -> tuple[Tensor, Tensor]:
+        """As :meth:`forward`, and what that divides by: how far neighbours agree with a cell's best match.
+
+        Returns:
+            Correlations, and (B, N_t), at most 1, which the best cells of two alike pictures come near to.
+        """
         c = self.config
         given, correlation = correlation, _wide(correlation)
         sigma = c.sigma * math.sqrt(source_grid[0] * source_grid[1]) / _REFERENCE
@@ -64,7 +72,9 @@ class Consensus(nn.Module):
             agreed = agree(kept, source_grid, target_grid, sigma)
             if left:
                 kept = _unit(mutual(_unit(agreed)).clamp_min(_LEAST).pow(c.sharpen))
-        return _as_given(agreed / agreed.amax(dim=1, keepdim=True).clamp_min(1e-12) * c.scale, given)
+        strength = agreed.amax(dim=1, keepdim=True)
+        refined = agreed / strength.clamp_min(1e-12) * c.scale
+        return _as_given(refined, given), _as_given(strength[:, 0], given)
 
 
 def mutual(correlation: Tensor) -> Tensor:

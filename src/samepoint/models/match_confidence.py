@@ -14,7 +14,7 @@ MATCH_EVIDENCE = (
     "missed",  # how far the match goes astray on its way back, in shares of the longer side
     "mass",  # share of the softmax within two cells of the match
     "spread",  # entropy of the softmax, in shares of the largest there can be
-    "peak",  # the best refined correlation
+    "peak",  # how strong the point's best match is, before neighbourhood consensus makes all equally strong
     "likeness",  # mean cosine over the levels between the point's features and the match's
 )
 _NEAR = 2.0
@@ -87,22 +87,21 @@ class MatchConfidence(nn.Module):
 
 
 def match_evidence(
-    weights: Tensor, correlation: Tensor, grid: Size, found: Tensor, missed: Tensor, likeness: Tensor
+    weights: Tensor, peak: Tensor, grid: Size, found: Tensor, missed: Tensor, likeness: Tensor
 ) -> Tensor:
     """:data:`MATCH_EVIDENCE` (N, 5) of N matches.
 
     Args:
         weights: (M, N) softmax over the M cells of ``grid`` for each match, without a kernel.
-        correlation: (M, N) what it was made of.
         grid: rows and columns of the picture that matches lie in.
         found: (N, 2) the matches, in cells of ``grid``.
-        missed, likeness: (N,) as the table says.
+        peak, missed, likeness: (N,) as the table says.
     """
     apart = torch.cdist(centres(grid, weights.device).to(weights), found)  # (M, N)
     mass = (weights * (apart <= _NEAR)).sum(dim=0)
     largest = torch.tensor(float(len(weights))).log().clamp_min(1e-6).to(weights)
     spread = -(weights * weights.clamp_min(1e-12).log()).sum(dim=0) / largest
-    return torch.stack([missed.clamp(max=1), mass, spread, correlation.amax(dim=0), likeness], dim=1)
+    return torch.stack([missed.clamp(max=1), mass, spread, peak, likeness], dim=1)
 
 
 def _score(logits: Tensor, correct: Tensor) -> dict[str, float]:

@@ -128,6 +128,8 @@ class MatcherOutput:
     """(B, 2, rows, columns) on the target's grid, pointing to the source; see :mod:`samepoint.models.flow_readout`."""
     refined: Tensor
     """(B, N_s, N_t): mean over the levels of the refined correlations, source by target."""
+    strength: Tensor
+    """(B, N_t): the best of each target cell, before consensus divides by it."""
     levels: Tensor
     """(B, L, a * a, a * a): refined correlations of each level on the aggregation's grid: the adversary's input."""
     source_grid: Size
@@ -233,16 +235,18 @@ class Matcher(nn.Module):
         levels = self.aggregation(coarse, source.refining, target.refining)
         own = self.aggregation.grid
         if self.consensus is not None:
-            agreed = self.consensus(self._summed(source, target), source.grid, target.grid)
+            agreed, strength = self.consensus.with_strength(self._summed(source, target), source.grid, target.grid)
             refined = agreed + spread((levels - coarse).mean(dim=1), own, source.grid, target.grid)
         elif source.grid == target.grid == (own, own):
             refined = levels.mean(dim=1)
         else:
             change = (levels - coarse).mean(dim=1)
             refined = self._summed(source, target, spread(change, own, source.grid, target.grid))
+        if self.consensus is None:
+            strength = refined.amax(dim=1)
         temperature, kernel = self.config.temperature, None if self.training else self.config.kernel
         flow = soft_argmax(refined, source.grid, target.grid, temperature, kernel)
-        return MatcherOutput(flow, refined, levels, source.grid, target.grid, temperature, kernel)
+        return MatcherOutput(flow, refined, strength, levels, source.grid, target.grid, temperature, kernel)
 
     def _summed(self, source: Columns, target: Columns, begin: Tensor | None = None) -> Tensor:
         """``begin`` plus the mean over the levels of the filtered correlations on the matching grid, (B, N_s, N_t)."""
@@ -362,8 +366,9 @@ class Matcher(nn.Module):
             part = slice(start, start + step)
             rows = output.refined[0][:, index[part]]  # (M, n, 4)
             row = (rows * weight[part]).sum(dim=2)
+            peak = (output.strength[0][index[part]] * weight[part]).sum(dim=1)
             weights = softened(row[None], target.grid, output.temperature, None)[0]
-            evidence.append(match_evidence(weights, row, target.grid, cells[part], missed[part], likeness[part]))
+            evidence.append(match_evidence(weights, peak, target.grid, cells[part], missed[part], likeness[part]))
         return found, torch.cat(evidence)
 
 

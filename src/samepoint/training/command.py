@@ -14,7 +14,8 @@ from .checkpoints import Checkpoints
 from .draws import kept_draws
 from .loop import run
 from .loop_config import LoopConfig
-from .record import Progress
+from .record import Progress, Reading
+from .resuming import check_unchanged
 from .task import Task
 
 
@@ -32,21 +33,28 @@ Kind = TypeVar("Kind", bound=BaseModel)
 
 
 def train_task(
-    config: Kind, make: Callable[[Kind], Task[Any]], resume: bool = False, progress: Progress | None = None
+    config: Kind,
+    make: Callable[[Kind, Reading | None], Task[Any]],
+    resume: bool = False,
+    progress: Progress | None = None,
+    reading: Reading | None = None,
 ) -> Path:
     """Train what ``make`` makes of a configuration, in the run's folder; returns the path of the weights.
 
     Raises:
-        InputError: bad configuration, nothing to resume, or a run already in the folder and ``resume`` not asked for.
+        InputError: bad configuration, nothing to resume, a run to resume that learns something else, or a run already
+            in the folder and ``resume`` not asked for.
         MissingExtraError: accelerate is not installed.
         FloatingPointError: the loss is not finite; the state before it is the last checkpoint.
     """
     settings: Config = config  # type: ignore[assignment]
     folder = Path(settings.output)
-    Checkpoints(folder).open(resume)  # before the work of building, and before anything is written
+    # Before the work of building, and before anything is written.
+    if Checkpoints(folder).open(resume) is not None:
+        check_unchanged(config, folder / "config.yaml")
     with kept_draws():
         torch.manual_seed(settings.seed)
-        task = make(config)
+        task = make(config, reading)
         folder.mkdir(parents=True, exist_ok=True)
         write_config(config, folder / "config.yaml")
         run(task, settings.loop(), folder, resume, progress)

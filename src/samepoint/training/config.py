@@ -83,6 +83,7 @@ class RealConfig(_Strict):
     cache: str | None = None  # folder for the copies; one in the user's cache folder without
     cache_gb: float = Field(20.0, ge=0)
     augment: AugmentConfig = AugmentConfig()
+    augment_on: Literal["workers", "device"] = "workers"  # device: where the network is, by the same draws
 
 
 class LabelledConfig(_Strict):

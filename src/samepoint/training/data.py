@@ -87,6 +87,11 @@ class RenderedBatches(Dataset[TrainingBatch]):
             torch.from_numpy(np.concatenate([path[1] for path in paths])),
         )
 
+    def describe(self, index: int) -> str:
+        """The clips of item ``index``."""
+        first, count = (self.start + index) * self.config.clips, self.config.clips
+        return f"rendered clip{f's {first} to' if count > 1 else ''} {first + count - 1} of seed {self.seed}"
+
 
 def _shrunk(settings: ClipSettings, scale: float) -> ClipSettings:
     """The same scenes on frames of fewer pixels."""

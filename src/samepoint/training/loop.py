@@ -192,7 +192,7 @@ class _Loop:
         buffers = [one.detach().clone() for one in task.networks.buffers()]
         self.optimiser.zero_grad(set_to_none=True)
         reports: list[dict[str, float]] = []
-        failed, batch = -1, None
+        failed = -1
         for micro in range(settings.accumulation):
             batch = send_to_device(next(batches), accelerator.device)
             seed_draws(settings.seed, self._position(micro, accelerator.process_index))
@@ -206,15 +206,15 @@ class _Loop:
         told = exchange(accelerator, [failed, stop.requested])
         for process, (failed_there, _) in enumerate(told):
             if failed_there >= 0:
-                micro = int(failed_there)
-                where = f"micro-batch {micro} of process {process}, data index {self._position(micro, process)}"
-                held = task.describe(batch) if process == accelerator.process_index else ""
-                raise self._failure("loss", where + (f": {held}" if held else ""), buffers)
+                position = self._position(int(failed_there), process)
+                where = f"micro-batch {int(failed_there)} of process {process}, data index {position}"
+                raise self._failure("loss", where, range(position, position + 1), buffers)
         average_gradients(accelerator, self.parameters)
         norm = clip_gradients(accelerator, self.parameters, settings.clip)
         if not math.isfinite(norm) and not accelerator.scaler:  # a scaler passes over the update and scales less
-            where = f"data indices {self.position} to {self.position + self.share - 1}"
-            raise self._failure("gradient", where, buffers)
+            taken = range(self.position, self.position + self.share)
+            several = f"indices {taken[0]} to" if self.share > 1 else "index"
+            raise self._failure("gradient", f"data {several} {taken[-1]}", taken, buffers)
         self.optimiser.step()
         self.average.update(task.exported, self.step)
         self.step += 1
@@ -225,8 +225,11 @@ class _Loop:
     def _position(self, micro: int, process: int) -> int:
         return self.position + micro * self.accelerator.num_processes + process
 
-    def _failure(self, what: str, where: str, buffers: Sequence[Tensor]) -> FloatingPointError:
-        """The error, once the state before the step is the last checkpoint; a state already ruined is not written."""
+    def _failure(self, what: str, where: str, taken: range, buffers: Sequence[Tensor]) -> FloatingPointError:
+        """The error, once the state before the step is the last checkpoint; a state already ruined is not written.
+
+        ``taken``: the positions at which the data lie that led to it.
+        """
         networks = self.task.networks
         with torch.no_grad():
             for one, before in zip(networks.buffers(), buffers, strict=True):
@@ -235,6 +238,8 @@ class _Loop:
             self.save()
         last = self.checkpoints.last
         kept = f"the last good state is {last}" if last.exists() else "there is no checkpoint yet"
+        held = "; ".join(filter(None, map(self.task.describe, taken)))
+        where += f": {held}" if held else ""
         return FloatingPointError(f"the {what} is not finite at step {self.step} ({where}); {kept}")
 
     def _mean(self, figures: dict[str, float]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from .command import train_task
 from .matching_config import MatchingConfig, load_matching_config
 from .matching_task import MatchingTask
-from .record import Progress
+from .record import Progress, Reading
 
 
 def train_matching(
@@ -15,19 +15,21 @@ def train_matching(
     overrides: list[str] | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    reading: Reading | None = None,
 ) -> Path:
     """Train the matcher of a configuration and write ``model.safetensors`` into the run's folder.
 
-    Folder, signals and resuming are as for :func:`~samepoint.training.features.train`.
+    Folder, signals, resuming and what is told meanwhile are as for :func:`~samepoint.training.features.train`.
 
     Returns:
         The path of the weights.
 
     Raises:
-        InputError: bad configuration, nothing to resume, or a run already in the folder and ``resume`` not asked for.
+        InputError: bad configuration, nothing to resume, a run to resume that learns something else, or a run already
+            in the folder and ``resume`` not asked for.
         MissingExtraError: accelerate or, for a collection, pyarrow is not installed.
         FloatingPointError: the loss is not finite; the state before it is the last checkpoint.
     """
     if not isinstance(config, MatchingConfig):
         config = load_matching_config(config, overrides)
-    return train_task(config, MatchingTask, resume, progress)
+    return train_task(config, MatchingTask, resume, progress, reading)

@@ -26,7 +26,7 @@ from ..webvideo.frames import ShotFrames
 from ..webvideo.pairs import PairSampler
 from ..webvideo.rows import Row
 
-_WARPS, _WEB, _KEYPOINTS, _CROSS = range(4)  # tell the draws of one seed apart
+_WARPS, _WEB, _KEYPOINTS, _CROSS, _KNOWN = range(5)  # tell the draws of one seed apart
 Picture = NDArray[np.uint8]
 
 
@@ -49,6 +49,22 @@ class CrossItem(NamedTuple):
     target_view: Tensor
     source_back: Tensor  # (3, 3) float32: raster pixels of the view to those of the picture
     target_back: Tensor
+
+
+class Known(NamedTuple):
+    """Two pictures and K points of the source whose fate is known: what confidence is fitted on."""
+
+    source: Tensor  # (3, S, S) uint8 RGB
+    target: Tensor
+    source_xy: Tensor  # (K, 2) float32 raster pixels
+    target_xy: Tensor  # (K, 2), where the point is there
+    there: Tensor  # (K,) bool: the target shows the point
+
+    @classmethod
+    def of(cls, item: PairItem) -> Known:
+        """The points of a pair that count: all of them are there."""
+        valid = item.valid
+        return cls(item.source, item.target, item.source_xy[valid], item.target_xy[valid], valid[valid])
 
 
 class PairSource(Protocol):
@@ -98,6 +114,20 @@ class WarpedPictures:
         height, width = picture.shape[:2]
         shown = (old >= 0).all(axis=1) & (old <= [width, height]).all(axis=1)  # not in the black beyond the picture
         return _pair(source, target, source_xy, target_xy, shown & source_warp.inside(source_xy), self.points)
+
+    def known(self, index: int) -> Known:
+        """Two views without splines, and points spread over the source whether the target shows them or not."""
+        rng = np.random.default_rng([self.seed, index, _KNOWN])
+        picture = self.frames.clip(index)[0]
+        straight = WarpSettings(**{**vars(self.changes.warp), "bend": 0.0})
+        (source, source_warp), (target, target_warp) = (self.changes.view(picture, rng, straight) for _ in range(2))
+        source_xy = rng.uniform(0, self.changes.size, (self.points, 2)).astype(np.float32)
+        old = source_warp.source_of(source_xy)
+        height, width = picture.shape[:2]
+        shown = (old >= 0).all(axis=1) & (old <= [width, height]).all(axis=1)  # not in the black beyond the picture
+        target_xy = target_warp.points(old[shown])
+        there = torch.from_numpy(target_warp.inside(target_xy))
+        return Known(_chw(source), _chw(target), torch.from_numpy(source_xy[shown]), torch.from_numpy(target_xy), there)
 
 
 class WebPairs:

@@ -294,10 +294,12 @@ class TeacherMatcher:
         """As :meth:`Matcher.relate`, of the teacher's maps."""
         source_grid, target_grid = ((each.shape[2], each.shape[3]) for each in (source, target))
         ours, theirs = (F.normalize(each.flatten(2), dim=1) for each in (source, target))
-        refined = self.consensus(mutual((ours.transpose(1, 2) @ theirs).clamp_min(0)), source_grid, target_grid)
+        correlation = mutual((ours.transpose(1, 2) @ theirs).clamp_min(0))
+        refined, strength = self.consensus.with_strength(correlation, source_grid, target_grid)
         c = self.config
         flow = soft_argmax(refined, source_grid, target_grid, c.temperature, c.kernel)
-        return MatcherOutput(flow, refined, refined[:, None], source_grid, target_grid, c.temperature, c.kernel)
+        levels = refined[:, None]
+        return MatcherOutput(flow, refined, strength, levels, source_grid, target_grid, c.temperature, c.kernel)
 
 
 def _translation(mine: int, teachers: int) -> nn.Module:

@@ -27,11 +27,13 @@ from ..webvideo.catalog import Catalogue
 from ..webvideo.pairs import PairSampler
 from .command import weights_of
 from .loading import in_order
+from .match_calibration import matched
 from .matching_config import LabelledPairsConfig, MatchingConfig, TargetConfig
 from .matching_data import (
     Changes,
     CrossPairs,
     KeypointPairs,
+    Known,
     PairItem,
     PairSource,
     WarpedPictures,
@@ -40,6 +42,8 @@ from .matching_data import (
 )
 from .matching_objectives import NEAR, MatchBatch, MatchingObjectives
 from .origins import origin_of, origins
+from .pair_names import describe_pairs
+from .record import Reading
 from .task import Task
 from .teacher import load_teacher
 from .validation import benchmark_scores, check_benchmark
@@ -58,7 +62,7 @@ class MatchingTask(Task[MatchBatch]):
             benchmark that is not there.
     """
 
-    def __init__(self, config: MatchingConfig) -> None:
+    def __init__(self, config: MatchingConfig, reading: Reading | None = None) -> None:
         _check_validation(config)
         self.config = config
         self.matcher, self.copied = matcher_of(config)
@@ -83,11 +87,11 @@ class MatchingTask(Task[MatchBatch]):
         self.networks = self.objectives
         self.matcher.hypercolumn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.exported = self.matcher
-        self.dataset = PairBatches(config, self.size)
+        self.dataset = PairBatches(config, self.size, reading)
         self.images = self.dataset.images
         self.held_out = self.dataset.warped  # in other draws than those of training
         if self.held_out is None and config.validate_every and config.validation.warps and config.data.videos:
-            self.held_out = self.dataset.warps_of(config)
+            self.held_out = self.dataset.warps_of(config, reading)
         self.weights = weights_of(config.output)
 
     def optimiser(self) -> torch.optim.Optimizer:
@@ -113,6 +117,9 @@ class MatchingTask(Task[MatchBatch]):
         loss, figures = self.objectives(batch, progress)
         return loss, figures
 
+    def describe(self, position: int) -> str:
+        return describe_pairs(self.dataset, position)
+
     def place(self, device: torch.device) -> None:
         if self.objectives.teacher is not None:
             self.objectives.teacher.to(device)
@@ -127,7 +134,8 @@ class MatchingTask(Task[MatchBatch]):
             if settings.warps and self.held_out is not None:
                 saved = load_network(weights, backbone=outside).network.to(device)
                 assert isinstance(saved, Matcher)
-                _, right = matched(saved, _some(self.held_out, settings.warps, _HELD_OUT), NEAR)
+                pairs = map(Known.of, _some(self.held_out, settings.warps, _HELD_OUT))
+                _, right = matched(saved, pairs, NEAR)
                 figures[_WARPS_RIGHT] = 100 * float(right.float().mean())
             if settings.benchmark is not None and settings.root is not None:
                 figures |= benchmark_scores(
@@ -166,17 +174,21 @@ class MatchingTask(Task[MatchBatch]):
     def finish(self) -> dict[str, Any]:
         notes: dict[str, Any] = {"copied": self.copied} if self.copied else {}
         settings = self.config.calibration
-        if settings.pairs and (self.dataset.warped is not None or self.dataset.web is not None):
-            if self.dataset.warped is not None:
-                pairs = _some(self.dataset.warped, settings.pairs, _CALIBRATION)
-            else:
-                assert self.dataset.web is not None
-                pairs = [self.dataset.web.item(2**30 + index) for index in range(settings.pairs)]
-            evidence, right = matched(self.matcher, pairs, settings.tolerance, settings.points)
+        if settings.pairs:
+            evidence, right = matched(self.matcher, self._known(), settings.tolerance, settings.points)
             if right.any() and not right.all():
                 notes["calibration"] = self.matcher.confidence.fit(evidence, right)
         self.save(self.weights, notes)
         return notes
+
+    def _known(self) -> Iterator[Known]:
+        """Pairs for the confidence: warps, which have points that are not there; else what the run has learnt from."""
+        data = self.dataset
+        places = range(2**30 * _CALIBRATION, 2**30 * _CALIBRATION + self.config.calibration.pairs)
+        if data.warped is not None:
+            return map(data.warped.known, places)
+        labelled = data.web or data.labelled
+        return iter(()) if labelled is None else (Known.of(labelled.item(place)) for place in places)
 
 
 def _check_validation(config: MatchingConfig) -> None:
@@ -198,26 +210,6 @@ def _some(source: PairSource, count: int, purpose: int) -> list[PairItem]:
     return [source.item(2**30 * purpose + index) for index in range(count)]
 
 
-@torch.no_grad()
-def matched(matcher: Matcher, pairs: list[PairItem], tolerance: float, points: int = 64) -> tuple[Tensor, Tensor]:
-    """Evidence (M, 5) of the matches of known points, and whether each is within ``tolerance`` sides, bool (M,)."""
-    evidence, right = [], []
-    for item in pairs:
-        chosen = item.valid.nonzero()[:points, 0]
-        if not len(chosen):
-            continue
-        source, target = (
-            matcher.describe_picture(each.permute(1, 2, 0).numpy()) for each in (item.source, item.target)
-        )
-        size = (item.source.shape[1], item.source.shape[2])
-        found, said = matcher.carry(source, target, item.source_xy[chosen], size, size)
-        evidence.append(said.cpu())
-        right.append((found.cpu() - item.target_xy[chosen]).norm(dim=1) <= tolerance * max(size))
-    if not evidence:
-        return torch.zeros(0, 5), torch.zeros(0, dtype=torch.bool)
-    return torch.cat(evidence), torch.cat(right)
-
-
 class PairBatches(Dataset[MatchBatch]):
     """Item ``p`` is the micro-batch at position ``p`` of the run: the same in any process.
 
@@ -225,7 +217,7 @@ class PairBatches(Dataset[MatchBatch]):
         InputError: an objective lacks its data, or there is none.
     """
 
-    def __init__(self, config: MatchingConfig, size: int) -> None:
+    def __init__(self, config: MatchingConfig, size: int, reading: Reading | None = None) -> None:
         data, loss, seed = config.data, config.loss, config.seed
         self.changes = changes = Changes(size, data.warp.build(), data.colours.build())
         shots = None
@@ -240,7 +232,7 @@ class PairBatches(Dataset[MatchBatch]):
         if loss.warps > 0:
             if data.videos is None:
                 raise InputError("loss.warps: warps pictures; set data.videos to a folder of videos or pictures")
-            self.warped = self.warps_of(config)
+            self.warped = self.warps_of(config, reading)
         crossing = self.cross_on or (self.adversary_on and data.target.cross)
         if loss.web > 0 or crossing:
             if data.collection is None:
@@ -272,13 +264,20 @@ class PairBatches(Dataset[MatchBatch]):
         if self.warped is self.web is self.labelled is None and not self.cross_on:
             raise InputError("loss: every objective has weight 0, there is nothing to learn")
 
-    def warps_of(self, config: MatchingConfig) -> WarpedPictures:
-        """Warped pictures of ``data.videos``, which is set."""
+    def warps_of(self, config: MatchingConfig, reading: Reading | None = None) -> WarpedPictures:
+        """Warped pictures of ``data.videos``, which is set; ``reading`` is told how many videos have been read."""
         data = config.data
         assert data.videos is not None
         cache = data.cache or default_cache()
         frames = VideoFolder(
-            data.videos, 1, seed=config.seed, short_side=data.short_side, cache=cache, cache_gb=data.cache_gb
+            data.videos,
+            1,
+            seed=config.seed,
+            short_side=data.short_side,
+            cache=cache,
+            cache_gb=data.cache_gb,
+            workers=data.workers,
+            progress=reading,
         )
         return WarpedPictures(frames, self.changes, data.points, config.seed)
 

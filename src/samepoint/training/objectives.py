@@ -32,7 +32,7 @@ from .losses import (
 from .losses.precision import in_full_precision
 from .losses.unit import unit
 from .rollout import follow
-from .sources import FlowItem
+from .sources import FlowItem, PlainClips
 from .teacher import Teacher
 
 Student = PointNetwork | ResNet
@@ -51,6 +51,7 @@ class Batch(NamedTuple):
     rendered: TrainingBatch | None
     pairs: FlowItem | None  # B pairs: frames (B, 2, 3, H, W), reference and target
     clips: Tensor | None  # (B, T, 3, H, W) uint8 RGB
+    plain: PlainClips | None = None  # of which the clips are yet to be made
 
 
 class Objectives(nn.Module):

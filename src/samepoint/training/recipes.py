@@ -27,6 +27,7 @@ from .loading import in_order
 from .losses import visible_by_flow
 from .objectives import Batch, Objectives, Student
 from .origins import origin_of, origins
+from .record import Reading
 from .sources import ClipSource, FlowItem, FlowPairs, FlyingPairs, RealClips, RenderedPairs, VosPairs
 from .task import Task
 from .teacher import load_teacher
@@ -36,12 +37,14 @@ from .validation import Validation, check_benchmark
 class FeaturesTask(Task[Batch]):
     """The student of a configuration, and what is trained beside it.
 
+    ``reading`` is told how many videos of a folder have been read, and of how many.
+
     Raises:
         InputError: an objective lacks its data, its teacher or its map; weights that do not fit; nothing to validate
             on, or a benchmark that is not there.
     """
 
-    def __init__(self, config: FeaturesConfig) -> None:
+    def __init__(self, config: FeaturesConfig, reading: Reading | None = None) -> None:
         _check_validation(config)
         self.config = config
         self.student = student_of(config)
@@ -54,7 +57,7 @@ class FeaturesTask(Task[Batch]):
         self.objectives = Objectives(self.student, config.loss, self.teacher, frozen=config.optimiser.encoder == 0)
         self.networks = self.objectives.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.exported = self.student
-        self.dataset = Batches(config)
+        self.dataset = Batches(config, reading)
         self.images = self.dataset.images
         self.weights = weights_of(config.output)
 
@@ -86,9 +89,14 @@ class FeaturesTask(Task[Batch]):
         return in_order(self.dataset, positions, self.config.data.workers)
 
     def loss(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
+        if batch.plain is not None and self.dataset.clips is not None:
+            batch = batch._replace(clips=self.dataset.clips.augmented(batch.plain), plain=None)
         loss: Tensor
         loss, figures = self.objectives(batch, progress)
         return loss, figures
+
+    def describe(self, position: int) -> str:
+        return self.dataset.describe(position)
 
     def place(self, device: torch.device) -> None:
         if self.teacher is not None:
@@ -120,13 +128,14 @@ class FeaturesTask(Task[Batch]):
 class Batches(Dataset[Batch]):
     """Item ``p`` is the micro-batch at position ``p`` of the run: the same in any process."""
 
-    def __init__(self, config: FeaturesConfig) -> None:
+    def __init__(self, config: FeaturesConfig, reading: Reading | None = None) -> None:
         data, loss = config.data, config.loss
         data.clip_settings()  # before the work of looking through folders
         self.rendered = RenderedBatches(data, config.seed, 2**31) if loss.on_rendered else None
         self.pairs = _labelled(config) if loss.on_pairs else None
         self.exact = data.labelled.flyingthings is None  # what is hidden is known
-        self.clips = _real(config) if loss.on_clips else None
+        self.clips = _real(config, reading) if loss.on_clips else None
+        self.plain = data.real.augment_on == "device"
         self.counts, self.frames = (data.labelled.pairs, data.real.clips), data.real.frames
         if self.rendered is self.pairs is self.clips is None:
             raise InputError("loss: every objective has weight 0, there is nothing to learn")
@@ -146,8 +155,17 @@ class Batches(Dataset[Batch]):
         return Batch(
             None if self.rendered is None else self.rendered[position],
             None if self.pairs is None else self._seen(self.pairs.batch(position, pairs)),
-            None if self.clips is None else self.clips.batch(position, clips),
+            None if self.clips is None or self.plain else self.clips.batch(position, clips),
+            self.clips.plain(position, clips) if self.clips is not None and self.plain else None,
         )
+
+    def describe(self, position: int) -> str:
+        """What the micro-batch at ``position`` is made of: files where there are any."""
+        parts = [] if self.rendered is None else [self.rendered.describe(position)]
+        for source, count in zip((self.pairs, self.clips), self.counts, strict=True):
+            if source is not None:
+                parts += [source.describe(position * count + place) for place in range(count)]
+        return "; ".join(parts)
 
     def _seen(self, pairs: FlowItem) -> FlowItem:
         """Where only flow is known, what is hidden follows from the flow there and back."""
@@ -168,6 +186,9 @@ class _RenderedClips:
     def clip(self, index: int) -> np.ndarray:
         return self.clips.clip(index).frames
 
+    def describe(self, index: int) -> str:
+        return f"rendered clip {index} of seed {self.clips.seed}"
+
 
 def _labelled(config: FeaturesConfig) -> FlowPairs:
     data, settings = config.data, config.data.labelled
@@ -180,7 +201,7 @@ def _labelled(config: FeaturesConfig) -> FlowPairs:
     return FlowPairs(source, settings.augment.build(settings.size or data.size), config.seed)
 
 
-def _real(config: FeaturesConfig) -> RealClips:
+def _real(config: FeaturesConfig, reading: Reading | None) -> RealClips:
     data, settings = config.data, config.data.real
     source: ClipSource
     folder = settings.videos or data.videos
@@ -198,6 +219,8 @@ def _real(config: FeaturesConfig) -> RealClips:
             settings.short_side,
             settings.cache,
             settings.cache_gb,
+            workers=data.workers,
+            progress=reading,
         )
     else:
         names = [name for name in _ON_CLIPS if getattr(config.loss, name).weight > 0]

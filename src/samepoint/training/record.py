@@ -13,6 +13,8 @@ from .log import Log, Trackers
 from .loop_config import LoopConfig
 
 Progress = Callable[[dict[str, float]], None]
+Reading = Callable[[int, int], None]
+"""Told how many videos of a folder have been read, and of how many."""
 
 
 class Record:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from ..datasets import flyingthings, youtube_vos
-from ..datasets.augment import Augmentation, augment_clip, draw_view, recolour
+from ..datasets.augment import Augmentation, augment_batch, augment_clip, draw_view, recolour
 from ..datasets.order import drawn
 from ..datasets.synthetic import Clip, ClipSettings, SyntheticClips
 from ..datasets.synthetic.textures import TextureSource
@@ -39,6 +39,13 @@ class FlowItem(NamedTuple):
     valid_back: Tensor  # (H, W) bool: the same of flow_back
 
 
+class PlainClips(NamedTuple):
+    """Clips as they were read, to be augmented where the network is."""
+
+    clips: tuple[Tensor, ...]  # (T, 3, h, w) uint8 RGB, each of its own size
+    first: int  # index of the first; the others follow
+
+
 class ClipSource(Protocol):
     """Anything that gives clips by index: ``VideoFolder``, ``VosPairs``."""
 
@@ -48,6 +55,10 @@ class ClipSource(Protocol):
 
     def clip(self, index: int) -> NDArray[np.uint8]:
         """Clip ``index`` >= 0, uint8 RGB (T, h, w, 3)."""
+        ...
+
+    def describe(self, index: int) -> str:
+        """What it is of, for messages."""
         ...
 
 
@@ -62,15 +73,19 @@ class FlowSource(Protocol):
         """Pair ``index`` >= 0, before augmentation."""
         ...
 
+    def describe(self, index: int) -> str:
+        """What it is of, for messages."""
+        ...
+
 
 class RealClips:
     """Clips without labels. ``item(i)`` is uint8 RGB (T, 3, H, W), augmented.
 
-    With ``augmentation`` None clips come as they are, to be augmented on the GPU (``augment_batch``); ``batch`` then
-    needs clips of one size.
+    ``batch`` augments where it is called, in a worker; ``plain`` leaves that to ``augmented``, on a GPU, by the same
+    draws.
     """
 
-    def __init__(self, clips: ClipSource, augmentation: Augmentation | None, seed: int = 0) -> None:
+    def __init__(self, clips: ClipSource, augmentation: Augmentation, seed: int = 0) -> None:
         self.clips, self.augmentation, self.seed = clips, augmentation, seed
 
     def __len__(self) -> int:
@@ -79,14 +94,29 @@ class RealClips:
 
     def item(self, index: int) -> Tensor:
         """Item ``index`` >= 0, uint8 (T, 3, H, W)."""
-        frames = torch.from_numpy(self.clips.clip(index)).permute(0, 3, 1, 2)
-        if self.augmentation is None:
-            return frames.contiguous()
-        return augment_clip(frames, self.augmentation, _generator(self.seed, index, _REAL)).contiguous()
+        return augment_clip(self._read(index), self.augmentation, _generator(self.seed, index, _REAL)).contiguous()
 
     def batch(self, step: int, size: int) -> Tensor:
         """uint8 (size, T, 3, H, W)."""
         return torch.stack([self.item(step * size + place) for place in range(size)])
+
+    def plain(self, step: int, size: int) -> PlainClips:
+        """What ``augmented`` makes the batch of."""
+        first = step * size
+        return PlainClips(tuple(self._read(first + place).contiguous() for place in range(size)), first)
+
+    def augmented(self, plain: PlainClips) -> Tensor:
+        """The batch (B, T, 3, H, W), on the clips' device; in float32 within autocast too."""
+        generators = [_generator(self.seed, plain.first + place, _REAL) for place in range(len(plain.clips))]
+        with torch.autocast(plain.clips[0].device.type, enabled=False):
+            return augment_batch(plain.clips, self.augmentation, generators)
+
+    def describe(self, index: int) -> str:
+        """What item ``index`` is of."""
+        return self.clips.describe(index)
+
+    def _read(self, index: int) -> Tensor:
+        return torch.from_numpy(self.clips.clip(index)).permute(0, 3, 1, 2)
 
 
 class VosPairs:
@@ -115,10 +145,18 @@ class VosPairs:
 
     def clip(self, index: int) -> NDArray[np.uint8]:
         """Clip ``index`` >= 0, uint8 RGB (T, h, w, 3) at the short side."""
+        video, numbers = self._place(index)
+        return np.stack([self._shrunk(video.frame(number)) for number in numbers])
+
+    def describe(self, index: int) -> str:
+        """Video and names of the frames."""
+        video, numbers = self._place(index)
+        return f"{video.name} frames {', '.join(video.frame_paths[number].stem for number in numbers)}"
+
+    def _place(self, index: int) -> tuple[youtube_vos.VosClip, range]:
         video = self._clips[drawn(len(self._clips), self.seed, index)]
-        rng = np.random.default_rng([self.seed, index, _VOS])
-        first = int(rng.integers(len(video) - self.frames + 1))
-        return np.stack([self._shrunk(video.frame(first + t)) for t in range(self.frames)])
+        first = int(np.random.default_rng([self.seed, index, _VOS]).integers(len(video) - self.frames + 1))
+        return video, range(first, first + self.frames)
 
     def _shrunk(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self.short_side is None or min(frame.shape[:2]) <= self.short_side:
@@ -151,13 +189,20 @@ class FlyingPairs:
 
     def pair(self, index: int) -> FlowItem:
         """Pair ``index`` >= 0 at full size; what is hidden is not known, so ``valid`` tells where flow is known."""
-        pair = self._pairs[drawn(len(self._pairs), self.seed, index)]
+        pair = self._pair(index)
         flow, flow_back = map(torch.from_numpy, pair.flows())
         frames = np.stack(pair.frames())
         if flow.shape != flow_back.shape or frames.shape[1:3] != flow.shape[:2]:
             raise InputError(f"{pair.flow_path}: flow and frames of this pair are of different sizes")
         known = torch.isfinite(flow).all(-1), torch.isfinite(flow_back).all(-1)
         return FlowItem(torch.from_numpy(frames).permute(0, 3, 1, 2), flow, flow_back, *known)
+
+    def describe(self, index: int) -> str:
+        """The file of the flow."""
+        return str(self._pair(index).flow_path)
+
+    def _pair(self, index: int) -> flyingthings.FlowPair:
+        return self._pairs[drawn(len(self._pairs), self.seed, index)]
 
 
 class RenderedPairs:
@@ -217,6 +262,10 @@ class RenderedPairs:
         frames = torch.from_numpy(clip.frames[[reference, target]]).permute(0, 3, 1, 2)
         return FlowItem(frames, *map(torch.from_numpy, (flow, flow_back, seen, seen_back)))
 
+    def describe(self, index: int) -> str:
+        """The clip."""
+        return f"rendered clip {index // self.each} of seed {self.clips.seed}"
+
     def _clip(self, index: int) -> Clip:
         if self._last is None or self._last[0] != index:
             self._last = index, self.clips.clip(index)
@@ -246,6 +295,10 @@ class FlowPairs:
         """Items stacked, with a leading ``size``."""
         items = [self.item(step * size + place) for place in range(size)]
         return FlowItem(*map(torch.stack, zip(*items, strict=True)))
+
+    def describe(self, index: int) -> str:
+        """What item ``index`` is of."""
+        return self.pairs.describe(index)
 
 
 def augment_pair(pair: FlowItem, settings: Augmentation, generator: Generator) -> FlowItem:

@@ -56,8 +56,8 @@ class Task(Protocol[Batch]):
         """Move what is not in ``networks`` to the device."""
         return None
 
-    def describe(self, batch: Batch) -> str:
-        """What the batch holds, for the message about a loss that is not finite: names of files, say."""
+    def describe(self, position: int) -> str:
+        """What the micro-batch at a position holds: names of files, say. For the message about one that went wrong."""
         return ""
 
     def validate(self) -> dict[str, float]:
