@@ -103,6 +103,22 @@ class TestWriting:
         assert set(np.unique(labels[3]).tolist()) == {0, 1, 2, 3, 4}
         assert (labels[3][more > 0] == 2).all()
 
+    def test_the_search_is_told_and_kept(self, clip: str, mask: Path, capsys) -> None:
+        command = ["segment", clip, "--mask", str(mask), "-o", "out"]
+        assert main([*command, "--search", "coarse-to-fine", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["search"] == "coarse-to-fine"
+        told = json.loads(Path("out/segment.json").read_text())["made_with"]["settings"]
+        assert (told["coarse"], told["fine_window"], told["matches"]) == (16, "square 4", 2)
+        assert main(command) == 2
+        assert "made with settings, coarse: 16, now it is None" in capsys.readouterr().err
+        for more, said in (
+            (["--protocol", "crw", "--search", "coarse-to-fine"], "crw looks through its whole window, as published"),
+            (["--search", "fine"], "unknown search 'fine'; expected one of full, coarse-to-fine"),
+        ):
+            assert main([*command[:-1], "new", *more]) == 2
+            assert said in capsys.readouterr().err
+            assert not Path("new").exists()
+
     def test_coco(self, clip: str, folder: Path) -> None:
         polygon = {"segmentation": [[12, 10, 40, 10, 40, 30, 12, 30]]}
         Path("mask.json").write_text(json.dumps(polygon))

@@ -15,7 +15,9 @@ from samepoint.cli import console
 from samepoint.cli.main import main
 from samepoint.cli.track import parse_point
 from samepoint.errors import InputError
+from samepoint.models.resnet import ResNet
 from samepoint.structures import Queries, Tracks, Video
+from samepoint.tracking.quality import QUALITIES
 from tests.cli.conftest import stay
 from tests.shared import shared_path
 
@@ -81,6 +83,29 @@ def test_the_options_reach_the_tracker(folder: Path, clip: str, still_tracker) -
     assert seen["quality"] == "fast"
 
 
+def test_the_search_reaches_label_propagation(folder: Path, clip: str, still_tracker) -> None:
+    seen = {}
+
+    def track(video: Video, queries: Queries, **options) -> Tracks:
+        seen.update(options)
+        return stay(video, queries)
+
+    still_tracker.track = track
+    wanted = ["track", clip, "--point", "1,1", "-o", "a.csv", "--quality", "fast", "--search"]
+    for search, coarse in (("full", None), ("coarse-to-fine", "auto")):
+        assert main([*wanted, search]) == 0
+        made = seen["method"](ResNet.fgvc()).settings
+        assert (made.coarse, made.context, seen["short_side"]) == (coarse, QUALITIES["fast"].propagation.context, 320)
+
+
+def test_a_refiner_has_no_search_to_choose(folder: Path, clip: str, capfd) -> None:
+    assert main(["track", clip, "--point", "1,1", "-o", "a.csv", "--search", "coarse-to-fine"]) == 2
+    said = capfd.readouterr().err
+    assert "search coarse-to-fine: of label propagation, but this model follows points by its refiner" in said
+    assert said.count("\n") == 1
+    assert list(folder.iterdir()) == []
+
+
 BAD = {
     "missing file": (["nope.mp4", "--point", "1,1"], "nope.mp4"),
     "not a video": (["{folder}/text.mp4", "--point", "1,1"], "text.mp4"),
@@ -107,6 +132,7 @@ BAD = {
     "queries outside": (["{clip}", "--queries", "{folder}/far.csv"], "outside"),
     "unknown model": (["{clip}", "--point", "1,1", "--model", "samepoint-bsae"], "samepoint-base"),
     "unknown quality": (["{clip}", "--point", "1,1", "--quality", "good"], "fast, balanced, best"),
+    "unknown search": (["{clip}", "--point", "1,1", "--search", "fine"], "full, coarse-to-fine"),
     "unknown device": (["{clip}", "--point", "1,1", "--device", "toaster"], "toaster"),
     "device that computes nothing": (["{clip}", "--point", "1,1", "--device", "meta"], "meta"),
     "camera beyond every number": (["99999999999", "--point", "1,1"], "camera 99999999999 cannot be opened"),

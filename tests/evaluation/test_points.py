@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from samepoint.correspondence import Window
 from samepoint.errors import InputError
-from samepoint.evaluation.benchmarks.points import PUBLISHED, CrwPoints, point_settings
-from samepoint.evaluation.names import SETTINGS
+from samepoint.evaluation.benchmarks.base import Model
+from samepoint.evaluation.benchmarks.points import PUBLISHED, CrwPoints, follow, point_settings
+from samepoint.evaluation.names import PROPAGATION, SETTINGS
 from samepoint.geometry import Lattice
 from samepoint.models.network import PointNetwork
+from samepoint.models.weights import save_weights
 from samepoint.tracking import MASK_PROTOCOLS
 from tests.models.test_network import TINY
 
@@ -45,7 +49,7 @@ def test_published_values() -> None:
     }
     everywhere = Window.everywhere()
     assert PUBLISHED["crw", "jhmdb"].propagation.first_window == MASK_PROTOCOLS["crw"].first_window == everywhere
-    assert {name for name, _ in PUBLISHED} | {"samepoint"} == set(MASK_PROTOCOLS) == set(SETTINGS)
+    assert {name for name, _ in PUBLISHED} | {"samepoint"} == set(MASK_PROTOCOLS) == {*SETTINGS} - {PROPAGATION}
 
 
 def test_settings_are_json() -> None:
@@ -59,7 +63,9 @@ def test_defaults_suit_the_model() -> None:
     assert point_settings(None, "badja", True).name == "samepoint"
     assert point_settings(None, "badja", True).propagation is None
     assert point_settings(None, "badja", False) is PUBLISHED["fgvc", "badja"]
-    with pytest.raises(InputError, match="no settings for following points in this benchmark; there are samepoint, fg"):
+    with pytest.raises(
+        InputError, match="no settings for following points in this benchmark; there are samepoint, propagation, fg"
+    ):
         point_settings("crw", "tapvid", True)
 
 
@@ -94,6 +100,29 @@ def test_crw_fills_its_memory_with_the_query_frame() -> None:
     assert [frame is group.first for frame in group.recent] == [True] * 19 + [False]
     # Ten of the 21 copies of the nearest cell take all ten places: what is propagated is that cell's label alone.
     torch.testing.assert_close(group.recent[-1][1], group.first[1])
+
+
+def test_queries_do_not_depend_on_each_other(tmp_path) -> None:
+    """The rule of TAP-Vid, of what is said of their visibility too: each is predicted as if it were alone."""
+    torch.manual_seed(0)
+    network = PointNetwork(TINY).eval()
+    with torch.no_grad():
+        network.hindsight.last.weight.normal_(0, 3)
+    model = Model(str(save_weights(network, tmp_path / "m.safetensors", {})), "cpu")
+    frames = np.random.default_rng(0).integers(0, 256, (5, 32, 48, 3), dtype=np.uint8)
+    xy, frame = np.array([[10.0, 9.0], [14.0, 11.0], [30.0, 20.0]]), np.zeros(3, np.int64)
+    settings = replace(point_settings("samepoint", "tapvid", True), size=None, short_side=None)
+    assert settings.describe()["alone"]
+    together = follow(frames, frame, xy, settings, model, backward=True)
+    for n in range(3):
+        one = follow(frames, frame[n : n + 1], xy[n : n + 1], settings, model, backward=True)
+        np.testing.assert_allclose(together["xy"][n], one["xy"][0], atol=1e-3)
+        np.testing.assert_allclose(together["confidence"][n], one["confidence"][0], atol=1e-4)
+    # The tracker itself does listen to the others.
+    heard = follow(frames, frame, xy, replace(settings, alone=False), model)
+    assert np.abs(heard["confidence"] - together["confidence"]).max() > 1e-3
+    np.testing.assert_allclose(heard["xy"], together["xy"])
+    assert not any(point_settings(None, family, True).alone for family in ("badja", "jhmdb"))
 
 
 def test_a_network_without_the_stride_is_told() -> None:

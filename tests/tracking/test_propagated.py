@@ -172,6 +172,39 @@ def test_cells_outside_the_fine_windows_take_no_part(monkeypatch: pytest.MonkeyP
         assert (~seen[-1].isneginf()).sum(dim=1).reshape(40, 40)[20, 20] == count
 
 
+def test_the_coarse_map_is_found_by_its_stride() -> None:
+    ours = (Lattice(16), Lattice(8), Lattice(4), Lattice(2))
+    for level, guide in ((3, 1), (2, 0), (1, 0)):  # four times the stride, else what comes nearest
+        chosen = PropagatedPoints(ours, PropagationSettings(level=level, coarse="auto"))
+        assert (chosen.guide, chosen.coarse) == (guide, ours[guide])
+    for lattices in ((Lattice(2),), (Lattice(8), Lattice(2, 0.5)), (Lattice(14, 7.0),) * 2):
+        alone = PropagatedPoints(lattices, PropagationSettings(level=0, coarse="auto"))
+        assert (alone.guide, alone.coarse) == (None, Lattice(4 * lattices[0].stride, lattices[0].offset))
+    assert PropagatedPoints(ours).coarse is None
+
+
+def test_a_network_with_one_map_has_it_averaged() -> None:
+    """Coarse cells of 4x4 fine ones see a motion by whole coarse cells, and the fine windows are all that is needed."""
+    settings = PropagationSettings(coarse="auto", fine_window=Window.square(3))
+    plain, guided = PropagatedPoints(LATTICE), PropagatedPoints(LATTICE, settings)
+    start = torch.tensor([[20.3, 31.8], [24.0, 40.9]])
+    clip = [as_maps(each) for each in moving(4, 5)]
+    for method in (plain, guided):
+        method.add(clip[0], start)
+    _, above = guided._maps(clip[0])
+    assert above is not None
+    # Away from the border a coarse cell is the mean over its box, whose outer cells are half in.
+    weight = torch.tensor([0.125, 0.25, 0.25, 0.25, 0.125])
+    unit = torch.nn.functional.normalize(clip[0][0][0].permute(2, 0, 1), dim=0)
+    box = torch.einsum("chw,h,w->c", unit[:, 6:11, 10:15], weight, weight)
+    torch.testing.assert_close(above[:, 2, 3], box)
+    for t, maps in enumerate(clip[1:], start=1):
+        xy, height = guided.step(maps)
+        torch.testing.assert_close(xy, plain.step(maps)[0], atol=2e-2, rtol=0)
+        assert (xy - start - torch.tensor([8.0 * t, 0.0])).abs().max() < 0.02
+        assert height.min() > 0.9
+
+
 def test_maps_that_do_not_exist_or_fit_are_refused() -> None:
     lattices = (Lattice(8), Lattice(2))
     with pytest.raises(InputError, match="level: 2 given, but the network has 2 maps"):

@@ -50,6 +50,14 @@ def evaluate(
         str | None,
         typer.Option("--resolution", metavar="SIZE", help="DAVIS: 480p or full [480p, where it is there]."),
     ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            "--search",
+            metavar="full|coarse-to-fine",
+            help="How label propagation looks for matches: masks by our settings, points without a refiner [full].",
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="Only the first N items.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make every prediction anew, whatever made those that are there.")
@@ -78,7 +86,7 @@ def evaluate(
 
     settings, scoring = split_protocols(benchmark, protocol or [])
     network = Model(model or "samepoint-base", device, backbone)
-    asked = Asked(root, network, settings, scoring, query_mode, task, resolution=resolution)
+    asked = Asked(root, network, settings, scoring, query_mode, task, resolution=resolution, search=search)
     first = by_environment().rank == 0
     result = None
     if predictions is not None:
@@ -87,6 +95,7 @@ def evaluate(
             "--backbone": backbone,
             "--device": device,
             "--overwrite": overwrite,
+            "--search": search,
             f"--protocol {settings}": settings,
         }
         for option, given in unused.items():
@@ -112,7 +121,7 @@ def table(result: dict[str, Any], output: Path) -> str:
     lines = [
         f"{result['benchmark']}: {result['found']} items{shared}, model {result['model']['name']}",
         f"protocol {facts['name']}: scored at {size}, queries {facts['query_mode']}, mean over {facts['aggregation']}"
-        f"{more}; settings {facts['settings']}",
+        f"{more}; settings {facts['settings']}" + (f", search {facts['search']}" if "search" in facts else ""),
     ]
     # Of classes and difficulties: too many for a screen.
     groups = [name for name in result["metrics"] if " PCK@" in name and not name.startswith("without")]

@@ -39,6 +39,14 @@ def segment(
     protocol: Annotated[
         str, typer.Option("--protocol", metavar="NAME", help="Settings of a publication instead of ours, by name.")
     ] = "samepoint",
+    search: Annotated[
+        str,
+        typer.Option(
+            "--search",
+            metavar="full|coarse-to-fine",
+            help="How matches are looked for: in the whole window, or where coarse cells say. Not for publications'.",
+        ),
+    ] = "full",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make masks anew where DIR holds others, instead of refusing.")
     ] = False,
@@ -68,9 +76,10 @@ def segment(
     from samepoint.models.weights import load_model, resolve, sha256
     from samepoint.tracking.mask_folder import describe, segment_into
     from samepoint.tracking.mask_tracker import MaskTracker
-    from samepoint.tracking.propagated_masks import named_settings
+    from samepoint.tracking.quality import named_mask_settings, named_search
 
-    tracker = MaskTracker(load_model(model), named_settings(protocol), device=device)
+    settings = named_mask_settings(protocol, named_search(search))
+    tracker = MaskTracker(load_model(model), settings, device=device)
     record = describe(clip, masks, tracker, {"name": Path(model).name, "sha256": sha256(resolve(model))})
     with progress("segmenting") as advance:
         files, before = segment_into(output, clip, masks, tracker, record, overwrite=overwrite, progress=advance)
@@ -94,6 +103,7 @@ def segment(
             "height": clip.size[0],
             "model": model,
             "protocol": protocol,
+            "search": search,
             "outputs": [str(output), *([str(render)] if render else [])],
             "seconds": round(seconds, 3),
             "version": samepoint.__version__,

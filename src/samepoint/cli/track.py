@@ -74,6 +74,14 @@ def track(
         str,
         typer.Option("--quality", metavar="fast|balanced|best", help="How much time may be spent on each frame."),
     ] = "balanced",
+    search: Annotated[
+        str | None,
+        typer.Option(
+            "--search",
+            metavar="full|coarse-to-fine",
+            help="How label propagation looks for matches, of a model without a refiner [full].",
+        ),
+    ] = None,
     model: Annotated[
         str, typer.Option("--model", metavar="MODEL", help="A name from 'samepoint weights list' or a weight file.")
     ] = "samepoint-base",
@@ -95,18 +103,19 @@ def track(
     _check_outputs(video, queries, output, render, sheet)
 
     from samepoint.tracking.points import track as follow
-    from samepoint.tracking.quality import named_quality
+    from samepoint.tracking.quality import QUALITIES, by_propagation, named_quality, named_search
 
     level = named_quality(quality)
+    how: dict[str, Any] = {"quality": level}
+    if search is not None:
+        how = {"method": by_propagation(level, named_search(search)), "short_side": QUALITIES[level].short_side}
     clip = _open(video, frames, backward, needs_frames_twice=len(outputs) > 1)
     wanted = _queries(clip, chosen, queries, grid, grid_frame or 0)
     check_model(model, device)
 
     with all_or_none(outputs) as stand_ins:
         with progress("tracking") as advance:
-            tracks = follow(
-                clip, wanted, model=model, quality=level, backward=backward, device=device, progress=advance
-            )
+            tracks = follow(clip, wanted, model=model, backward=backward, device=device, progress=advance, **how)
         tracks.save(stand_ins[0])
         if render is not None:
             from samepoint.viz.render import render_tracks

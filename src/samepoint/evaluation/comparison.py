@@ -15,7 +15,7 @@ from typing import Any
 from samepoint.evaluation.published import PUBLISHED, Published
 from samepoint.evaluation.result_file import Result, Scored
 
-APART = ("settings", "notes")
+APART = ("settings", "search", "notes")
 """Of a protocol: how it was predicted, and remarks. Rows of one table may differ in them, and say so."""
 
 

@@ -164,7 +164,11 @@ def _write(
     settings = {task: _settings(stores[task].made_by) for task in found}
     result: Result = {
         "benchmark": benchmark,
-        "protocol": {**main.protocol, "settings": settings[first]["name"]},
+        "protocol": {
+            **main.protocol,
+            **{key: settings[first][key] for key in ("search",) if key in settings[first]},
+            "settings": settings[first]["name"],
+        },
         "found": len(frozenset(chain(*names.values()))),
         "tasks": {task: len(names[task]) for task in found},
         "missing": list(tasks[first].missing()),

@@ -7,8 +7,14 @@ from difflib import get_close_matches
 
 from samepoint.errors import InputError
 
-SETTINGS = ("samepoint", "fgvc", "crw", "spa-then-temp", "spa-then-temp-stride4")
+PROPAGATION = "propagation"
+"""Of points: label propagation with our settings, by any network, in place of a refiner."""
+
+SETTINGS = ("samepoint", PROPAGATION, "fgvc", "crw", "spa-then-temp", "spa-then-temp-stride4")
 """How predictions are made: ours, and published memory, window, top-k, temperature and size."""
+
+SEARCHES = ("full", "coarse-to-fine")
+"""How label propagation looks for matches, where nothing published says it."""
 
 CONSENSUS = "consensus"
 """Of pairs of pictures: a matcher around any network, untrained; neighbours decide together."""
@@ -34,6 +40,7 @@ SCORING: dict[str, tuple[str, ...]] = {
 NAMES = tuple(SCORING)
 PAIRS = NAMES[-4:]
 VIDEO_POINTS = NAMES[:4]
+VIDEOS = NAMES[:-4]
 DAVIS = ("davis-2016", "davis-2017")
 RESOLUTIONS = ("480p", "full")
 """In which DAVIS is published."""

@@ -67,9 +67,11 @@ class Result:
 
     @property
     def settings_name(self) -> str:
-        """How it was predicted, ``samepoint`` or a published method's name."""
+        """How it was predicted, ``samepoint`` or a published method's name, and the search where that was chosen."""
         names = [self.scored[0].protocol.get("settings"), *(task.get("name") for task in self.tasks.values())]
-        return next((name for name in names if isinstance(name, str)), "not named")
+        name = next((name for name in names if isinstance(name, str)), "not named")
+        search = self.scored[0].protocol.get("search")
+        return name if search is None else f"{name}, {search}"
 
     @property
     def tasks(self) -> dict[str, Mapping[str, Any]]:
@@ -226,7 +228,7 @@ class _Reader:
     def protocol(self, place: str, value: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(value.get("name"), str):
             raise self.wrong(place, value, 'an object with at least "name"')
-        for key in ("settings", "query_mode", "aggregation"):
+        for key in ("settings", "search", "query_mode", "aggregation"):
             if not isinstance(value.get(key), str | None):
                 raise self.wrong(f"{key} of {place}", value[key], "a string")
         size, notes = value.get("size"), value.get("notes", [])

@@ -28,10 +28,11 @@ class Review:
     Args:
         hindsight: what reconsiders.
         points: how many there may be, N; their ids are below.
+        alone: none of them is another's company.
     """
 
-    def __init__(self, hindsight: Hindsight, points: int) -> None:
-        self.hindsight = hindsight
+    def __init__(self, hindsight: Hindsight, points: int, *, alone: bool = False) -> None:
+        self.hindsight, self.alone = hindsight, alone
         self._start, self._given = torch.zeros(points, 2), torch.zeros(points, dtype=torch.int64)
         self._frames: deque[_Frame] = deque(maxlen=2 * HORIZON + 1)
         for _ in range(HORIZON):
@@ -60,9 +61,9 @@ class Review:
         if evidence is not None:
             known = torch.from_numpy(ids[: len(evidence)])
             frame.evidence[known], frame.present[known] = evidence.float().cpu(), True
-            said = torch.from_numpy(confidence)[known]
-            place = torch.from_numpy(xy)[known]
-            frame.company[known] = company(self._start[known], place, said, self._given[known], size)
+            if not self.alone:
+                said, place = torch.from_numpy(confidence)[known], torch.from_numpy(xy)[known]
+                frame.company[known] = company(self._start[known], place, said, self._given[known], size)
         self._push(frame)
 
     def finish(self) -> None:

@@ -12,11 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..geometry import Lattice
 from ..io.atomic import atomic_path
 from ..models.weights import load_model, read_tensors
 from ..structures.masks import VOID, as_labels
 from .frames import FrameEncoder, working_size
-from .propagated_masks import Grid, Key, MaskSettings, PropagatedMasks
+from .propagated_masks import Cells, Grid, Key, MaskSettings, PropagatedMasks
 from .resample import cells_from_pixels, nearest_pixels, pixels_from_cells, separable, stretched_cells
 
 _AT_ONCE = 4  # soft masks at the size of the picture that are held at a time
@@ -95,12 +96,14 @@ class MaskTracker:
     ) -> None:
         self.settings = settings or MaskSettings()
         self._encoder = FrameEncoder(network, self.settings.size, device=device, dtype=dtype)
-        self.grid = Grid(tuple(network.lattices), self.settings.strides)  # type: ignore[arg-type]
-        self._method = PropagatedMasks(self.settings, torch.bfloat16 if self._encoder.bf16 else torch.float32)
+        lattices: tuple[Lattice, ...] = tuple(network.lattices)  # type: ignore[arg-type]
+        self.grid = Grid(lattices, self.settings.strides)
+        self.guide = None if self.settings.coarse is None else Grid(lattices, (self.settings.coarse,))
+        self._method = self._fresh()
         self._frame = -1
         self._size: tuple[int, int] | None = None
         self._pixels = np.zeros((0, 0, 3), np.uint8)
-        self._features: Tensor | None = None
+        self._cells: Cells | None = None
         self._waiting: dict[int, np.ndarray] = {}
         self._mask = np.zeros((0, 0), np.uint8)  # what was given in the frame last stepped
         self._labels = np.zeros((0, 0), np.uint8)
@@ -189,12 +192,12 @@ class MaskTracker:
             )
         self._frame += 1
         # Without objects the encoder rests; the frame is kept for those that may yet be added to it.
-        self._pixels, self._features = frame, None
+        self._pixels, self._cells = frame, None
         self._mask = self._labels = np.zeros(size, np.uint8)
         if self._method.objects:
             self._labels = self._read(self._method.step(self._frame, self._encoded()))
         self._start_waiting()
-        if self._features is None:
+        if self._cells is None:
             self._pixels = frame.copy()  # a camera may write its next frame into the same memory
         return self.labels()
 
@@ -224,10 +227,9 @@ class MaskTracker:
             state: of that tracker. Masks that were waiting for later frames must be added again.
             read: gives a frame by its index; asked for those in memory only.
         """
-        device, method = self._encoder.device, PropagatedMasks(self.settings, self._method.dtype)
+        device, method = self._encoder.device, self._fresh()
         keys = {
-            frame: Key(frame, self._features_of(read(frame)), labels.to(device))
-            for frame, labels in state.labels.items()
+            frame: Key(frame, self._cells_of(read(frame)), labels.to(device)) for frame, labels in state.labels.items()
         }
         method.objects = list(state.objects)
         method.given = dict(zip(state.objects, state.given, strict=True))
@@ -238,7 +240,7 @@ class MaskTracker:
         if state.frame < 0:
             return
         self._size = state.size
-        self._pixels, self._features = read(state.frame), method.now.features if method.now else None
+        self._pixels, self._cells = read(state.frame), method.now.cells if method.now else None
         self._mask = self._labels = np.zeros(state.size, np.uint8)
         if method.now:
             self._labels = self._read(method.now.labels)
@@ -250,26 +252,31 @@ class MaskTracker:
                 f"{self._size[1]}x{self._size[0]}"
             )
 
-    @torch.inference_mode()
-    def _encoded(self) -> Tensor:
-        if self._features is None:
-            self._features = self._features_of(self._pixels)
-        return self._features
+    def _fresh(self) -> PropagatedMasks:
+        lattices = None if self.guide is None else (self.guide.lattice, self.grid.lattice)
+        return PropagatedMasks(self.settings, torch.bfloat16 if self._encoder.bf16 else torch.float32, lattices)
 
-    def _features_of(self, frame: np.ndarray) -> Tensor:
-        return self.grid(self._encoder(frame)).contiguous()
+    @torch.inference_mode()
+    def _encoded(self) -> Cells:
+        if self._cells is None:
+            self._cells = self._cells_of(self._pixels)
+        return self._cells
+
+    def _cells_of(self, frame: np.ndarray) -> Cells:
+        maps = self._encoder(frame)
+        return Cells(self.grid(maps).contiguous(), None if self.guide is None else self.guide(maps).contiguous())
 
     @torch.inference_mode()
     def _start_waiting(self) -> None:
         mask = self._waiting.pop(self._frame, None)
         if mask is None:
             return
-        features = self._encoded()
+        cells = self._encoded()
         given = [int(number) for number in np.unique(mask) if number]
-        rows, columns = self._matrices(features, into_cells=True)
-        picture = torch.from_numpy(mask).to(features.device)
-        soft = {number: rows @ (picture == number).to(features.dtype) @ columns.T for number in given}
-        labels = self._method.give(self._frame, features, soft)
+        rows, columns = self._matrices(cells.fine, into_cells=True)
+        picture = torch.from_numpy(mask).to(rows.device)
+        soft = {number: rows @ (picture == number).to(rows.dtype) @ columns.T for number in given}
+        labels = self._method.give(self._frame, cells, soft)
         self._labels = np.where(mask > 0, mask, self._read(labels, without=given))
         self._mask = mask
 

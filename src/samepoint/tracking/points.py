@@ -28,6 +28,7 @@ def track(
     method: Callable[[nn.Module], Method] | None = None,
     quality: Quality = "balanced",
     backward: bool = False,
+    alone: bool = False,
     short_side: ShortSide = "auto",
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -48,6 +49,7 @@ def track(
         quality: ``"fast"``, ``"balanced"`` or ``"best"``: what the default method may cost, see
             :data:`~samepoint.tracking.quality.QUALITIES`.
         backward: also follow each point back from its frame to the first; else positions before the query are NaN.
+        alone: say of each point what would be said of it if it were the only one, as benchmarks demand.
         short_side: working resolution; larger finds finer detail and takes longer; None keeps the video's own,
             ``"auto"`` leaves it to the quality: 480 for ``"balanced"``.
         device: ``"cpu"``, ``"cuda"``, ...; the model's by default.
@@ -85,12 +87,12 @@ def track(
         if progress:
             progress(done, total)
 
-    xy, confidence = _run(tracker(), clip, clip.size, queries, report)
+    xy, confidence = _run(tracker(), clip, clip.size, queries, report, alone)
     frames = xy.shape[1]
     queries.check(clip.size, frames)
     if backward:
         mirrored = Queries(frame=frames - 1 - queries.frame, xy=queries.xy)
-        back_xy, back_confidence = _run(tracker(), clip.frames_reversed(), clip.size, mirrored, report)
+        back_xy, back_confidence = _run(tracker(), clip.frames_reversed(), clip.size, mirrored, report, alone)
         before = np.arange(frames)[None] < queries.frame[:, None]
         xy = np.where(before[..., None], back_xy[:, ::-1], xy)
         confidence = np.where(before, back_confidence[:, ::-1], confidence)
@@ -103,11 +105,13 @@ def _run(
     size: tuple[int, int],
     queries: Queries,
     report: Callable[[], None],
+    alone: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions (N, T, 2), NaN before each query, and confidences (N, T)."""
     tracker.add(queries)
-    review = Review(tracker.network.hindsight, len(queries)) if isinstance(tracker.network, PointNetwork) else None
-    if review is not None:
+    review = None
+    if isinstance(tracker.network, PointNetwork):
+        review = Review(tracker.network.hindsight, len(queries), alone=alone)
         review.start(np.arange(len(queries)), queries.frame, queries.xy)
     columns: list[tuple[np.ndarray, np.ndarray]] = []
     for frame in frames:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,10 @@ from ..correspondence import Affinity, Window, affinity, propagate
 from ..correspondence.coarse_to_fine import FINE, affinity_coarse_to_fine, coarser
 from ..errors import InputError
 from ..geometry import Lattice, gaussian_maps, read_peak, read_peak_published
+from .resample import averaged_down, separable
+
+COARSER = 4
+"""How many times as wide as fine cells coarse ones are, where that can be chosen: strides 8 and 2 (FGVC)."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,9 @@ class PropagationSettings:
         near: only cells within this many cells of a point's last place are computed, the rest counts as empty; None
             computes all of them, as published. For few points much faster.
         coarse: which of the network's maps says where to look: its cells find their best matches within ``window``, and
-            the cells of ``level`` look only around these. None looks through the whole window, as published.
+            the cells of ``level`` look only around these. ``"auto"`` is the map whose stride is nearest to four times
+            that of ``level``, and where there is none that is at least twice as coarse, 4x4 cells of ``level`` averaged
+            into one. None looks through the whole window, as published.
         fine_window: around a coarse match, in cells of ``level``. With ``coarse`` only.
         matches: of a coarse cell in each key frame that are looked at, the best first. With ``coarse`` only.
         read_out: ``"peak"`` (sub-cell, unbiased) or ``"published"`` (upsampled, mean of the largest pixels, half a
@@ -49,7 +56,7 @@ class PropagationSettings:
     sigma: float = 6.0
     level: int = -1
     near: float | None = None
-    coarse: int | None = None
+    coarse: int | Literal["auto"] | None = None
     fine_window: Window = FINE
     matches: int = 1
     read_out: Literal["peak", "published"] = "peak"
@@ -95,15 +102,18 @@ class PropagatedPoints:
     def __init__(self, lattices: Sequence[Lattice], settings: PropagationSettings | None = None) -> None:
         self.settings = settings or PropagationSettings()
         for name, index in (("level", self.settings.level), ("coarse", self.settings.coarse)):
-            if index is not None and not -len(lattices) <= index < len(lattices):
+            if isinstance(index, int) and not -len(lattices) <= index < len(lattices):
                 raise InputError(f"{name}: {index} given, but the network has {len(lattices)} maps")
         self.lattice = lattices[self.settings.level]
-        self.coarse = None if self.settings.coarse is None else lattices[self.settings.coarse]
+        self.guide = self.settings.coarse if self.settings.coarse != "auto" else _guide(lattices, self.lattice)
+        self.coarse = None if self.guide is None else lattices[self.guide]
         if self.coarse is not None and self.coarse.stride < self.lattice.stride:
             raise InputError(
-                f"coarse: the map {self.settings.coarse} has stride {self.coarse.stride}; expected one no finer than "
+                f"coarse: the map {self.guide} has stride {self.coarse.stride}; expected one no finer than "
                 f"level {self.settings.level} of stride {self.lattice.stride}"
             )
+        if self.guide is None and self.settings.coarse is not None:
+            self.coarse = Lattice(COARSER * self.lattice.stride, self.lattice.offset)
         self.groups: list[_Group] = []
 
     def add(self, maps: tuple[Tensor, ...], xy: Tensor) -> None:
@@ -139,9 +149,15 @@ class PropagatedPoints:
 
     def _maps(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
         """The map that labels live on and the one that says where to look, (C, h, w)."""
-        chosen = self.settings.coarse
-        coarse = None if chosen is None else maps[chosen][0].permute(2, 0, 1)
-        return maps[self.settings.level][0].permute(2, 0, 1), coarse
+        level = maps[self.settings.level][0].permute(2, 0, 1)
+        if self.guide is not None:
+            return level, maps[self.guide][0].permute(2, 0, 1)
+        if self.coarse is None:
+            return level, None
+        rows, columns = (
+            averaged_down(self.lattice, n, self.coarse.stride)[1].to(level.device) for n in level.shape[1:]
+        )
+        return level, separable(rows, F.normalize(level, dim=0), columns)
 
     def _propagate(self, group: _Group, features: Tensor, coarse: Tensor | None) -> Tensor:
         settings = self.settings
@@ -185,3 +201,9 @@ class PropagatedPoints:
         down = (rows[None] - at[:, 1:2]).square()
         across = (columns[None] - at[:, 0:1]).square()
         return torch.nonzero((down[:, :, None] + across[:, None, :] <= reach**2).any(0).flatten())[:, 0]
+
+
+def _guide(lattices: Sequence[Lattice], fine: Lattice) -> int | None:
+    """The map whose stride is nearest to ``COARSER`` times that of ``fine``; None where all are finer than twice it."""
+    wide = [index for index, lattice in enumerate(lattices) if lattice.stride >= 2 * fine.stride]
+    return min(wide, key=lambda index: abs(math.log(lattices[index].stride / fine.stride / COARSER)), default=None)

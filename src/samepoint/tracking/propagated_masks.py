@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..correspondence import Window, affinity, propagate
+from ..correspondence import Affinity, Window, affinity, propagate
+from ..correspondence.coarse_to_fine import FINE, affinity_coarse_to_fine, coarser
 from ..errors import InputError
 from ..geometry import Lattice
 from .frames import WorkingSize
@@ -31,6 +32,10 @@ class MaskSettings:
         first_window: the same in frames in which masks were given; as ``window`` by default.
         topk: key cells that it does take labels from, over all key frames jointly.
         temperature: of the softmax over them.
+        coarse: stride of the cells that say where to look: they find their best matches within ``window``, and the
+            cells that are compared look only around these; had like ``strides``. None looks through the whole window.
+        fine_window: around a coarse match. With ``coarse`` only.
+        matches: of a coarse cell in each key frame that are looked at, the best first. With ``coarse`` only.
         fill: at the beginning the mask's frame takes the places of the previous frames that are not there yet; else the
             first steps would blur small objects, as all ``topk`` cells would come from one frame.
         published: masks go in by the nearest pixel and come out as if cells spanned the picture, up to half a cell off;
@@ -45,6 +50,9 @@ class MaskSettings:
     first_window: Window | None = None
     topk: int = 20
     temperature: float = 0.1
+    coarse: int | None = None
+    fine_window: Window = FINE
+    matches: int = 1
     fill: bool = True
     published: bool = False
     stretch: bool = False
@@ -54,18 +62,25 @@ class MaskSettings:
             raise InputError(f"context: {self.context} given, 0 or more previous frames expected")
         if not self.strides or min(self.strides) < 1:
             raise InputError(f"strides: {self.strides} given, one or more numbers of 1 or more expected")
+        if self.coarse is not None and self.coarse <= min(self.strides):
+            raise InputError(f"coarse: stride {self.coarse} given, one above {min(self.strides)}, the finest, expected")
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for a JSON file.
+        """Plain values for a JSON file; of the coarse-to-fine search only where it is made.
 
         >>> MaskSettings().as_dict()["window"]
         'circle 15'
         """
-        plain = {each.name: getattr(self, each.name) for each in fields(self)}
-        for name in ("window", "first_window"):
-            if plain[name] is not None:
+        plain = {name: getattr(self, name) for name in self.in_force()}
+        for name in ("window", "first_window", "fine_window"):
+            if plain.get(name) is not None:
                 plain[name] = plain[name].shape + (f" {plain[name].size:g}" if isfinite(plain[name].size) else "")
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+    def in_force(self) -> tuple[str, ...]:
+        """The names of the attributes that have an effect, as far as others decide it."""
+        idle = () if self.coarse is not None else ("coarse", "fine_window", "matches")
+        return tuple(each.name for each in fields(self) if each.name not in idle)
 
 
 _SPA = MaskSettings(
@@ -146,11 +161,18 @@ def _source(lattices: Sequence[Lattice], stride: int) -> tuple[int, int]:
     return max(fitting)[1], stride
 
 
+class Cells(NamedTuple):
+    """A frame's map (C, h, w), and the coarse one (C', h', w') that says where to look, if one is used."""
+
+    fine: Tensor
+    coarse: Tensor | None = None
+
+
 class Key(NamedTuple):
-    """A frame in memory: its number, its map (C, h, w) and its soft labels (V, h, w), the background first."""
+    """A frame in memory: its number, its maps and its soft labels (V, h, w), the background first."""
 
     frame: int
-    features: Tensor
+    cells: Cells
     labels: Tensor
 
 
@@ -159,26 +181,36 @@ class PropagatedMasks:
 
     The keys are up to ``context`` previous frames, and the frames in which masks were given: of each object the last
     one, so that no more are kept than there are objects. The soft labels are stored and used again as they are.
+
+    Args:
+        settings: of these ``context``, windows, ``topk``, ``temperature``, ``fill`` and the search.
+        dtype: precision of the affinity.
+        lattices: of the coarse maps and of the maps, where ``settings`` has coarse ones.
     """
 
-    def __init__(self, settings: MaskSettings, dtype: torch.dtype = torch.float32) -> None:
-        self.settings, self.dtype = settings, dtype
+    def __init__(
+        self,
+        settings: MaskSettings,
+        dtype: torch.dtype = torch.float32,
+        lattices: tuple[Lattice, Lattice] | None = None,
+    ) -> None:
+        self.settings, self.dtype, self.lattices = settings, dtype, lattices
         self.objects: list[int] = []  # in the order of the channels after the background's
         self.given: dict[int, int] = {}  # the frame in which each was last given
         self.anchors: list[Key] = []
         self.recent: deque[Key] = deque(maxlen=settings.context)
         self.now: Key | None = None
 
-    def step(self, frame: int, features: Tensor) -> Tensor:
-        """Go on to a frame by its map (C, h, w): its soft labels (V, h, w)."""
+    def step(self, frame: int, cells: Cells) -> Tensor:
+        """Go on to a frame by its maps: its soft labels (V, h, w)."""
         previous = list(self.recent)
         if self.settings.fill:
             previous = [self.anchors[-1]] * (self.settings.context - len(previous)) + previous
-        labels = self._propagated(features, self.anchors, previous)
-        self._remember(Key(frame, features, labels))
+        labels = self._propagated(cells, self.anchors, previous)
+        self._remember(Key(frame, cells, labels))
         return labels
 
-    def give(self, frame: int, features: Tensor, masks: dict[int, Tensor]) -> Tensor:
+    def give(self, frame: int, cells: Cells, masks: dict[int, Tensor]) -> Tensor:
         """Objects' masks, soft (h, w), in the frame just stepped, or in the first one: its soft labels (V, h, w).
 
         Objects that are known get a new mask, others begin here; what they leave is shared out as it was. An earlier
@@ -187,7 +219,7 @@ class PropagatedMasks:
         """
         fresh = [number for number in masks if number not in self.given]
         if self.now is None or self.now.frame != frame:
-            labels = features.new_ones((1, *features.shape[1:]))
+            labels = cells.fine.new_ones((1, *cells.fine.shape[1:]))
         else:
             labels = self.now.labels
         labels = torch.cat([labels, labels.new_zeros((len(fresh), *labels.shape[1:]))])
@@ -201,7 +233,7 @@ class PropagatedMasks:
         labels = labels * (1 - new.sum(0)).clamp(min=0)
         labels[channels] = new
         self.given.update(dict.fromkeys(masks, frame))
-        key = Key(frame, features, labels)
+        key = Key(frame, cells, labels)
         needed = set(self.given.values())
         older = [anchor for anchor in self.anchors if anchor.frame in needed and anchor.frame != frame]
         if fresh:
@@ -212,22 +244,32 @@ class PropagatedMasks:
         return labels
 
     def _extended(self, anchor: Key, key: Key, fresh: int) -> Key:
-        found = self._propagated(anchor.features, [key], [])[-fresh:]
+        found = self._propagated(anchor.cells, [key], [])[-fresh:]
         return anchor._replace(labels=torch.cat([anchor.labels * (1 - found.sum(0)).clamp(min=0), found]))
 
     def _remember(self, key: Key) -> None:
         self.now = key
         self.recent.append(key)
 
-    def _propagated(self, features: Tensor, anchors: list[Key], previous: list[Key]) -> Tensor:
-        settings = self.settings
-        first = settings.first_window or settings.window
-        found = affinity(
-            features,
-            [key.features for key in (*anchors, *previous)],
-            [first] * len(anchors) + [settings.window] * len(previous),
+    def _propagated(self, cells: Cells, anchors: list[Key], previous: list[Key]) -> Tensor:
+        first, keys = self.settings.first_window or self.settings.window, [*anchors, *previous]
+        windows = [first] * len(anchors) + [self.settings.window] * len(previous)
+        return propagate(self._affinity(cells, [key.cells for key in keys], windows), [key.labels for key in keys])
+
+    def _affinity(self, cells: Cells, keys: list[Cells], windows: list[Window]) -> Affinity:
+        settings, known = self.settings, [key.fine for key in keys]
+        if cells.coarse is None or self.lattices is None:
+            return affinity(cells.fine, known, windows, settings.topk, settings.temperature, dtype=self.dtype)
+        return affinity_coarse_to_fine(
+            cells.fine,
+            known,
+            cells.coarse,
+            [key.coarse for key in keys if key.coarse is not None],
+            self.lattices,
+            [coarser(window, *self.lattices) for window in windows],
+            settings.fine_window,
+            settings.matches,
             settings.topk,
             settings.temperature,
             dtype=self.dtype,
         )
-        return propagate(found, [key.labels for key in (*anchors, *previous)])

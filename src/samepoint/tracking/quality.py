@@ -1,15 +1,23 @@
-"""Quality against cost of the default methods, as one setting."""
+"""Quality against cost: of the default methods as one setting, and of label propagation by how it searches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from torch import nn
+
+from ..correspondence import Window
 from ..errors import InputError
-from .propagated import PropagationSettings
+from ..models.network import PointNetwork
+from .propagated import COARSER, PropagatedPoints, PropagationSettings
+from .propagated_masks import MaskSettings, named_settings
 from .refined import RefineSettings
 
 Quality = Literal["fast", "balanced", "best"]
+Search = Literal["full", "coarse-to-fine"]
+"""Of label propagation: every cell looks through its whole window, or coarse cells choose where fine ones look."""
 ShortSide = int | Literal["auto"] | None
 """Working resolution: this short side in pixels, what the quality says, or the video's own size."""
 
@@ -67,3 +75,75 @@ def chosen_short_side(short_side: ShortSide, quality: Quality) -> int | None:
     (480, 240, None)
     """
     return QUALITIES[quality].short_side if short_side == "auto" else short_side
+
+
+_NEAR, _MATCHES = Window.square(4), 2
+"""Of the coarse-to-fine search: at most 162 fine cells a key frame, where the default windows hold 697."""
+
+
+def named_search(name: str) -> Search:
+    """The search of a name.
+
+    Raises:
+        InputError: there is none of that name.
+
+    >>> named_search("coarse-to-fine")
+    'coarse-to-fine'
+    """
+    for known in get_args(Search):
+        if name == known:
+            search: Search = known
+            return search
+    raise InputError(f"unknown search {name!r}; expected one of {', '.join(get_args(Search))}")
+
+
+def searched_points(settings: PropagationSettings, search: Search) -> PropagationSettings:
+    """The settings with that search; everything else stays, the window too.
+
+    >>> searched_points(PropagationSettings(), "coarse-to-fine").coarse
+    'auto'
+    """
+    if search == "full":
+        return replace(settings, coarse=None)
+    return replace(settings, coarse="auto", fine_window=_NEAR, matches=_MATCHES)
+
+
+def searched_masks(settings: MaskSettings, search: Search) -> MaskSettings:
+    """The same for masks.
+
+    >>> searched_masks(MaskSettings(strides=(4,)), "coarse-to-fine").coarse
+    16
+    """
+    if search == "full":
+        return replace(settings, coarse=None)
+    return replace(settings, coarse=COARSER * min(settings.strides), fine_window=_NEAR, matches=_MATCHES)
+
+
+def named_mask_settings(protocol: str, search: Search = "full") -> MaskSettings:
+    """Those of ``MASK_PROTOCOLS`` with a search.
+
+    Raises:
+        InputError: an unknown name, or a published one, of which the search is a part, with another search.
+    """
+    settings = named_settings(protocol)
+    if settings.published and search != "full":
+        raise InputError(f"search {search}: {protocol} looks through its whole window, as published")
+    return searched_masks(settings, search)
+
+
+def by_propagation(quality: Quality, search: Search) -> Callable[[nn.Module], PropagatedPoints]:
+    """Makes, for a network without a refiner, what follows points with that quality and search.
+
+    Raises:
+        InputError: from what is made, for a network that has a refiner.
+    """
+    settings = searched_points(QUALITIES[quality].propagation, search)
+
+    def method(network: nn.Module) -> PropagatedPoints:
+        if not hasattr(network, "lattices"):
+            raise InputError(f"a model for videos must give features, {type(network).__name__} gives none")
+        if isinstance(network, PointNetwork):
+            raise InputError(f"search {search}: of label propagation, but this model follows points by its refiner")
+        return PropagatedPoints(network.lattices, settings)  # type: ignore[arg-type]
+
+    return method

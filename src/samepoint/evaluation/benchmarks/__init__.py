@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from samepoint.errors import InputError
 from samepoint.evaluation.benchmarks.base import Asked, Benchmark, Model, Scores
-from samepoint.evaluation.names import DAVIS, NAMES, RESOLUTIONS, VIDEO_POINTS, check_benchmark
+from samepoint.evaluation.names import (
+    DAVIS,
+    NAMES,
+    RESOLUTIONS,
+    SEARCHES,
+    VIDEO_POINTS,
+    VIDEOS,
+    check_benchmark,
+)
 
 __all__ = ["NAMES", "Asked", "Benchmark", "Model", "Scores", "make"]
 
@@ -26,6 +34,10 @@ def make(name: str, asked: Asked) -> dict[str, Benchmark]:
         raise InputError(f"--resolution {asked.resolution}: only {' and '.join(DAVIS)} have this choice")
     if asked.resolution not in (None, *RESOLUTIONS):
         raise InputError(f"--resolution {asked.resolution}: unknown; expected one of {', '.join(RESOLUTIONS)}")
+    if asked.search is not None and name not in VIDEOS:
+        raise InputError(f"--search {asked.search}: of label propagation through videos; {name} compares pictures")
+    if asked.search not in (None, *SEARCHES):
+        raise InputError(f"--search {asked.search}: unknown; expected one of {', '.join(SEARCHES)}")
     if name in VIDEO_POINTS:
         from samepoint.evaluation.benchmarks.tapvid import TapvidBenchmark
 

@@ -122,6 +122,8 @@ class Asked:
     """Of pairs of pictures: another than the one that is reported, to validate on."""
     resolution: str | None = None
     """For DAVIS ``480p`` or ``full``; the first of them that is there when None."""
+    search: str | None = None
+    """Of label propagation, one of ``SEARCHES``; that of the settings when None."""
 
 
 @dataclass

@@ -50,7 +50,7 @@ class BadjaBenchmark:
     def follower(self) -> PointSettings:
         from samepoint.evaluation.benchmarks.points import point_settings
 
-        return point_settings(self.asked.settings, "badja", self.asked.model.identity.ours)
+        return point_settings(self.asked.settings, "badja", self.asked.model.identity.ours, self.asked.search)
 
     def settings(self) -> dict[str, Any]:
         return {**self.follower.describe(), "precision": self.asked.model.precision}
@@ -110,7 +110,7 @@ class JhmdbJoints:
     def follower(self) -> PointSettings:
         from samepoint.evaluation.benchmarks.points import point_settings
 
-        return point_settings(self.asked.settings, "jhmdb", self.asked.model.identity.ours)
+        return point_settings(self.asked.settings, "jhmdb", self.asked.model.identity.ours, self.asked.search)
 
     def settings(self) -> dict[str, Any]:
         return {**self.follower.describe(), "precision": self.asked.model.precision}

@@ -16,6 +16,7 @@ from samepoint.errors import InputError
 from samepoint.evaluation.benchmarks.base import Asked, Percentages, Scores, percentages, plain
 from samepoint.evaluation.benchmarks.joints import annotated_frames
 from samepoint.evaluation.metrics.davis import DavisScore, sequence_scores
+from samepoint.evaluation.names import PROPAGATION
 from samepoint.evaluation.predictions import Arrays, Prediction
 from samepoint.structures import Video
 
@@ -38,26 +39,35 @@ class _MaskBenchmark:
         from samepoint.tracking import MASK_PROTOCOLS
 
         name = self.asked.settings or ("samepoint" if self.asked.model.identity.ours else "fgvc")
+        if name == PROPAGATION:
+            raise InputError(
+                f"--protocol {name}: of points; masks are always propagated, name samepoint (jhmdb: --task)"
+            )
         if name not in MASK_PROTOCOLS:
             raise InputError(
                 f"--protocol {name}: no settings for propagating masks; there are {', '.join(MASK_PROTOCOLS)}"
             )
         return name
 
-    @property
+    @cached_property
     def propagation(self) -> MaskSettings:
-        from samepoint.tracking import MASK_PROTOCOLS
+        from samepoint.tracking.quality import named_mask_settings, named_search
 
-        return MASK_PROTOCOLS[self.settings_name]
+        return named_mask_settings(self.settings_name, named_search(self.asked.search or "full"))
 
     def settings(self) -> dict[str, Any]:
-        precision = self.asked.model.precision
-        return plain({"name": self.settings_name, **asdict(self.propagation), "precision": precision})
+        told = asdict(self.propagation)
+        search = {} if self.propagation.coarse is None else {"search": self.asked.search}
+        how = {name: told[name] for name in self.propagation.in_force()}
+        return plain({"name": self.settings_name, **search, **how, "precision": self.asked.model.precision})
 
     def ready(self) -> None:
         from samepoint.tracking.propagated_masks import Grid
 
-        Grid(self.asked.model.video_network.lattices, self.propagation.strides)  # type: ignore[arg-type]
+        lattices: Any = self.asked.model.video_network.lattices
+        Grid(lattices, self.propagation.strides)
+        if self.propagation.coarse is not None:
+            Grid(lattices, (self.propagation.coarse,))
 
     def _segment(self, video: Video | np.ndarray, first: np.ndarray) -> Arrays:
         if not first.any():  # nothing to follow: everything is background

@@ -14,11 +14,12 @@ from samepoint.correspondence import Window
 from samepoint.datasets.frames import resize_frames
 from samepoint.errors import InputError
 from samepoint.evaluation.benchmarks.base import Model, plain
+from samepoint.evaluation.names import PROPAGATION
 from samepoint.evaluation.predictions import Arrays
 from samepoint.geometry import Lattice, read_peak_published
 from samepoint.structures import Queries
 from samepoint.tracking import PropagatedPoints, PropagationSettings, track
-from samepoint.tracking.quality import QUALITIES, Quality
+from samepoint.tracking.quality import QUALITIES, Quality, Search, named_search, searched_points
 from samepoint.tracking.tracker import Method
 
 Family = Literal["tapvid", "badja", "jhmdb"]
@@ -44,10 +45,18 @@ class PointSettings:
     labels: Literal["centred", "spanning", "crw"] = "centred"
     """Where labels are put and read: where the network's cells are centred; as if cells spanned the picture like large
     pixels; or CRW's way, see :class:`CrwPoints`."""
+    search: Search = "full"
+    """Of label propagation, already in ``propagation``."""
+    alone: bool = False
+    """What the default tracker says of a query does not depend on the others: a rule of TAP-Vid."""
 
     def describe(self) -> dict[str, Any]:
         """As JSON can say it."""
         facts = asdict(self)
+        if self.search == "full":
+            del facts["search"]
+        if not self.alone:
+            del facts["alone"]
         if self.propagation is None:
             facts |= {"quality": QUALITY, "refine": asdict(QUALITIES[QUALITY].refine)}
         else:
@@ -139,21 +148,36 @@ counts as visible where the peak of its map is 0.5 or more.
 """
 
 
-def point_settings(name: str | None, family: Family, network_is_ours: bool) -> PointSettings:
+def point_settings(name: str | None, family: Family, network_is_ours: bool, search: str | None = None) -> PointSettings:
     """The settings of a name; by default ours for networks of ours, FGVC's for others.
 
     Raises:
-        InputError: nothing was published under that name for the benchmark.
+        InputError: nothing was published under that name for the benchmark, or these settings leave no choice of
+            ``search``.
     """
     name = name or ("samepoint" if network_is_ours else "fgvc")
-    if name == "samepoint":
-        method = None if network_is_ours else PropagationSettings()
+    if name in ("samepoint", PROPAGATION):
+        refined = network_is_ours and name == "samepoint"
+        if refined and search is not None:
+            raise InputError(
+                f"--search {search}: of label propagation, and {name} follows points by the model's refiner; "
+                f"add --protocol {PROPAGATION}"
+            )
+        how = named_search(search or "full")
         return PointSettings(
-            name, _SIZES[family], 480, "lanczos" if family == "tapvid" else "bilinear", propagation=method
+            name,
+            _SIZES[family],
+            480,
+            "lanczos" if family == "tapvid" else "bilinear",
+            propagation=None if refined else searched_points(PropagationSettings(), how),
+            search=how,
+            alone=refined and family == "tapvid",
         )
     if (name, family) not in PUBLISHED:
-        known = ", ".join(["samepoint", *(key[0] for key in PUBLISHED if key[1] == family)])
+        known = ", ".join(["samepoint", PROPAGATION, *(key[0] for key in PUBLISHED if key[1] == family)])
         raise InputError(f"--protocol {name}: no settings for following points in this benchmark; there are {known}")
+    if search not in (None, "full"):
+        raise InputError(f"--search {search}: {name} looks through its whole window, as published")
     return PUBLISHED[name, family]
 
 
@@ -195,6 +219,7 @@ def follow(
             method=None if settings.propagation is None else settings.method,
             quality=QUALITY,
             backward=backward,
+            alone=settings.alone,
             short_side=settings.short_side,
             device=model.device,
             dtype=model.dtype,

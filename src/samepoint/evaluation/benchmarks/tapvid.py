@@ -51,7 +51,7 @@ class TapvidBenchmark:
     def follower(self) -> PointSettings:
         from samepoint.evaluation.benchmarks.points import point_settings
 
-        return point_settings(self.asked.settings, "tapvid", self.asked.model.identity.ours)
+        return point_settings(self.asked.settings, "tapvid", self.asked.model.identity.ours, self.asked.search)
 
     def settings(self) -> dict[str, Any]:
         return {**self.follower.describe(), "precision": self.asked.model.precision, "query_mode": self.mode}
