@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from samepoint.models import company as module
-from samepoint.models.company import COMPANY, NEIGHBOURS, company
+from samepoint.models.company import COMPANY, NEIGHBOURS, company, company_of_support
 
 SIZE = (256, 320)
 
@@ -84,3 +84,21 @@ def test_what_a_crossing_looks_like() -> None:
     assert table["apart"] == 0
     assert table["seen"] > 0.85
     assert table["strangers_there"] > table["kin_there"] > 0.5
+
+
+def test_support_keeps_one_point_company_as_its_equals_would() -> None:
+    generator = torch.Generator().manual_seed(3)
+    start, moved = torch.rand(30, 2, generator=generator) * 200, torch.randn(30, 2, generator=generator) * 5
+    confidence, given = torch.rand(30, generator=generator), torch.zeros(30, dtype=torch.long)
+    together = company(start, start + moved, confidence, given, SIZE)
+    for point in (0, 17):
+        others = torch.arange(30) != point
+        support = start[others], (start + moved)[others], confidence[others]
+        found = company_of_support(start[point : point + 1], (start + moved)[point : point + 1], support, SIZE)
+        torch.testing.assert_close(found, together[point : point + 1], atol=1e-4, rtol=1e-4)
+    # Two that are asked at once are not each other's company.
+    support = start[2:], (start + moved)[2:], confidence[2:]
+    both = company_of_support(start[:2], (start + moved)[:2], support, SIZE)
+    torch.testing.assert_close(both[:1], company_of_support(start[:1], (start + moved)[:1], support, SIZE))
+    none = tuple(each[:0] for each in support)
+    assert not company_of_support(start, start + moved, none, SIZE).any()  # type: ignore[arg-type]

@@ -93,6 +93,34 @@ def test_others_have_a_say(lively: Hindsight) -> None:
     np.testing.assert_allclose(confidence[HORIZON], expected.detach(), atol=1e-5)
 
 
+def test_a_support_keeps_company_instead_of_the_other_points(lively: Hindsight) -> None:
+    """Point 0 is given in frame 0 and point 1 in frame 1, when one of the support of two is not seen."""
+    rng = np.random.default_rng(1)
+    evidence = torch.from_numpy(rng.normal(size=(SIZE, 4, len(EVIDENCE)))).float()
+    start = np.array([[10, 10], [14, 10], [12, 14], [40, 30]], np.float32)
+    xy = (start + rng.normal(0, 2, (SIZE, 4, 2))).astype(np.float32)
+    xy[0, [0, 2, 3]], xy[1, 1] = start[[0, 2, 3]], start[1]
+    confidence = rng.uniform(0.6, 0.9, (SIZE, 4)).astype(np.float32)
+    confidence[1, 3] = 0.2
+    said, given = torch.from_numpy(confidence.copy()), torch.tensor([0, 1, 0, 0])
+    review = Review(lively, 4, support=2)
+    review.start(np.arange(4), given.numpy(), start)
+    for time in range(SIZE):
+        ids = np.arange(4) if time else np.array([0, 2, 3])
+        seen = evidence[time] if time > 1 else evidence[time, ids[:0]]
+        review.add(ids, seen, xy[time], confidence[time], (48, 64))
+    now, places = HORIZON, torch.from_numpy(xy)
+    first = company(
+        torch.from_numpy(start)[[0, 2, 3]], places[now][[0, 2, 3]], said[now][[0, 2, 3]], given[[0, 2, 3]], (48, 64)
+    )
+    second_start = torch.stack([torch.from_numpy(start)[1], places[1, 2]])
+    second = company(second_start, places[now][[1, 2]], said[now][[1, 2]], given[[0, 2]], (48, 64))
+    present = torch.tensor([time > 1 for time in range(SIZE)])[:, None].expand(SIZE, 2)
+    window = torch.cat([surroundings(evidence[:, :2], present), torch.stack([first[0], second[0]])], dim=1)
+    expected = lively(window, said[now, :2].logit()).sigmoid()
+    np.testing.assert_allclose(confidence[now, :2], expected.detach(), atol=1e-5)
+
+
 def test_what_lies_outside_the_picture_stays_unseen(lively: Hindsight) -> None:
     review = Review(lively, 2)
     confidence = np.array([[0.0, 0.4]] * 5, np.float32)

@@ -44,39 +44,72 @@ def company(start: Tensor, xy: Tensor, confidence: Tensor, given: Tensor, size: 
     for frame in given.unique().tolist():
         own = torch.nonzero(given == frame)[:, 0]
         if len(own) > 1:
-            scale = _SHORT_SIDE / min(size)
-            border = torch.tensor([size[1], size[0]]) * scale
-            result[own] = _company(start[own] * scale, xy[own] * scale, confidence[own], border)
+            scale, border = _scale(size)
+            group = start[own] * scale, xy[own] * scale, confidence[own]
+            result[own] = _company(*group[:2], group, border, among=True)
     return result
 
 
-def _company(start: Tensor, xy: Tensor, confidence: Tensor, border: Tensor) -> Tensor:
-    moved = xy - start
+def company_of_support(
+    start: Tensor, xy: Tensor, support: tuple[Tensor, Tensor, Tensor], size: tuple[int, int]
+) -> Tensor:
+    """:data:`COMPANY` of N points in one frame whose company are S others, which all were given when they were.
+
+    Args:
+        start, xy: (N, 2) pixels, where each point was given and where it is.
+        support: of the others the same, (S, 2), and the confidence in that, (S,).
+        size: (H, W) of the frame.
+
+    Returns:
+        (N, 9) float32; zeros where there is no support.
+    """
+    if not len(support[0]):
+        return torch.zeros(len(xy), len(COMPANY))
+    scale, border = _scale(size)
+    others = support[0] * scale, support[1] * scale, support[2]
+    return _company(start * scale, xy * scale, others, border, among=False)
+
+
+def _scale(size: tuple[int, int]) -> tuple[float, Tensor]:
+    """What pixels are multiplied by, and the lower right corner, (2,)."""
+    scale = _SHORT_SIDE / min(size)
+    return scale, torch.tensor([size[1], size[0]]) * scale
+
+
+def _company(
+    asked_start: Tensor, asked_xy: Tensor, others: tuple[Tensor, Tensor, Tensor], border: Tensor, *, among: bool
+) -> Tensor:
+    """Of points by others; ``among``: these are the points themselves, of which none is its own company."""
+    start, xy, confidence = others
+    moved, nearest_count = xy - start, min(NEIGHBOURS, len(xy) - among)
     parts = []
-    for first in range(0, len(xy), _ROWS):
-        rows = torch.arange(first, min(first + _ROWS, len(xy)))
-        apart = torch.cdist(start[rows], start)
-        apart[torch.arange(len(rows)), rows] = torch.inf
-        distance, nearest = apart.topk(min(NEIGHBOURS, len(xy) - 1), largest=False)
+    for first in range(0, len(asked_xy), _ROWS):
+        rows = torch.arange(first, min(first + _ROWS, len(asked_xy)))
+        itself = (torch.arange(len(rows)), rows) if among else None
+        here, motion = asked_xy[rows], asked_xy[rows] - asked_start[rows]
+        apart = torch.cdist(asked_start[rows], start)
+        if itself is not None:
+            apart[itself] = torch.inf
+        distance, nearest = apart.topk(nearest_count, largest=False)
         weight = torch.exp(-distance / _NEAR)
         total = weight.sum(1).clamp_min(1e-6)
         trusted, motions = weight * confidence[nearest], moved[nearest]
-        alike = torch.exp(-(motions - moved[rows, None]).norm(dim=2) / _ALIKE)
+        alike = torch.exp(-(motions - motion[:, None]).norm(dim=2) / _ALIKE)
         # The motion that most of the trusted neighbours share, as one of them has it.
         shared = torch.exp(-(motions[:, :, None] - motions[:, None]).norm(dim=3) / _ALIKE)
         votes = (shared * trusted[:, None]).sum(2) + 1e-6 * weight
-        best = votes.argmax(1)
-        there = start[rows] + motions[torch.arange(len(rows)), best]
+        best = torch.arange(len(rows)), votes.argmax(1)
+        there = asked_start[rows] + motions[best]
         parts.append(
             torch.stack(
                 [
                     trusted.sum(1) / total,
                     (trusted * alike).sum(1) / total,
-                    votes[torch.arange(len(rows)), best],
-                    (there - xy[rows]).norm(dim=1).log1p(),
+                    votes[best],
+                    (there - here).norm(dim=1).log1p(),
                     ((there < 0) | (there > border)).any(1).float(),
-                    *_around(there, there - start[rows], rows, xy, moved, confidence),
-                    *_around(xy[rows], moved[rows], rows, xy, moved, confidence),
+                    *_around(there, there - asked_start[rows], itself, xy, moved, confidence),
+                    *_around(here, motion, itself, xy, moved, confidence),
                 ],
                 dim=1,
             )
@@ -85,13 +118,19 @@ def _company(start: Tensor, xy: Tensor, confidence: Tensor, border: Tensor) -> T
 
 
 def _around(
-    places: Tensor, motions: Tensor, rows: Tensor, xy: Tensor, moved: Tensor, confidence: Tensor
+    places: Tensor,
+    motions: Tensor,
+    itself: tuple[Tensor, Tensor] | None,
+    xy: Tensor,
+    moved: Tensor,
+    confidence: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Points seen around ``places`` (M, 2): how many have moved by ``motions`` (M, 2), and how many otherwise.
 
-    ``rows`` (M,) are the points that ask, who do not count themselves.
+    ``itself`` are the places, among all pairs of a row and a point, of who asks: they do not count themselves.
     """
     near = torch.exp(-((torch.cdist(places, xy) / _AROUND) ** 2)) * confidence
-    near[torch.arange(len(rows)), rows] = 0
+    if itself is not None:
+        near[itself] = 0
     alike = torch.exp(-((torch.cdist(motions, moved) / _ALIKE) ** 2))
     return (near * alike).sum(1).log1p(), (near * (1 - alike)).sum(1).log1p()

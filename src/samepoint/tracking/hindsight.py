@@ -9,8 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.company import COMPANY, company
+from ..models.company import COMPANY, company, company_of_support
 from ..models.visibility import EVIDENCE, HORIZON, Hindsight, surroundings
+
+_SEEN = 0.5
+"""Confidence from which a point of the support counts as seen."""
 
 
 class _Frame(NamedTuple):
@@ -28,13 +31,16 @@ class Review:
     Args:
         hindsight: what reconsiders.
         points: how many there may be, N; their ids are below.
-        alone: none of them is another's company.
+        support: how many of them, the last, are there for the others only. With any, no other point is a point's
+            company, only those of the support that were seen in the frame that it was given in.
     """
 
-    def __init__(self, hindsight: Hindsight, points: int, *, alone: bool = False) -> None:
-        self.hindsight, self.alone = hindsight, alone
+    def __init__(self, hindsight: Hindsight, points: int, *, support: int = 0) -> None:
+        self.hindsight, self._followed = hindsight, points - support
         self._start, self._given = torch.zeros(points, 2), torch.zeros(points, dtype=torch.int64)
         self._frames: deque[_Frame] = deque(maxlen=2 * HORIZON + 1)
+        self._count = 0
+        self._seen: dict[int, tuple[Tensor, Tensor]] = {}  # by frame: ids of the support seen in it, and where
         for _ in range(HORIZON):
             self._frames.append(self._nothing())
 
@@ -58,13 +64,27 @@ class Review:
         frames after it are known.
         """
         frame = self._nothing()._replace(confidence=confidence)
+        place, said = torch.from_numpy(xy), torch.from_numpy(confidence).clone()  # the one is changed later
+        if bool((self._given[: self._followed] == self._count).any()):
+            support = torch.from_numpy(ids[ids >= self._followed])
+            seen = support[said[support] >= _SEEN]
+            self._seen[self._count] = seen, place[seen]
         if evidence is not None:
             known = torch.from_numpy(ids[: len(evidence)])
             frame.evidence[known], frame.present[known] = evidence.float().cpu(), True
-            if not self.alone:
-                said, place = torch.from_numpy(confidence)[known], torch.from_numpy(xy)[known]
-                frame.company[known] = company(self._start[known], place, said, self._given[known], size)
+            if self._followed == len(self._given):
+                found = company(self._start[known], place[known], said[known], self._given[known], size)
+                frame.company[known] = found
+            else:
+                self._ask_support(frame.company, known[known < self._followed], place, said, size)
+        self._count += 1
         self._push(frame)
+
+    def _ask_support(self, result: Tensor, points: Tensor, xy: Tensor, said: Tensor, size: tuple[int, int]) -> None:
+        """Fill in the company (N, 9) of ``points``: who of the support was seen when they were given."""
+        for given in self._given[points].unique().tolist():
+            own, (others, begun) = points[self._given[points] == given], self._seen[given]
+            result[own] = company_of_support(self._start[own], xy[own], (begun, xy[others], said[others]), size)
 
     def finish(self) -> None:
         """No frame follows."""

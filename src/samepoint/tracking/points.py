@@ -17,6 +17,8 @@ from .hindsight import Review
 from .quality import Quality, ShortSide, named_quality
 from .tracker import Method, PointTracker
 
+SUPPORT = 12
+"""Points a side of the grid that keeps company with points that are judged alone."""
 Progress = Callable[[int, "int | None"], None]
 
 
@@ -49,7 +51,8 @@ def track(
         quality: ``"fast"``, ``"balanced"`` or ``"best"``: what the default method may cost, see
             :data:`~samepoint.tracking.quality.QUALITIES`.
         backward: also follow each point back from its frame to the first; else positions before the query are NaN.
-        alone: say of each point what would be said of it if it were the only one, as benchmarks demand.
+        alone: nothing that is said of a point depends on the other queries, as benchmarks demand. A grid of our own
+            points, given in the first frame, keeps each of them company instead.
         short_side: working resolution; larger finds finer detail and takes longer; None keeps the video's own,
             ``"auto"`` leaves it to the quality: 480 for ``"balanced"``.
         device: ``"cpu"``, ``"cuda"``, ...; the model's by default.
@@ -108,16 +111,19 @@ def _run(
     alone: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions (N, T, 2), NaN before each query, and confidences (N, T)."""
-    tracker.add(queries)
-    review = None
+    review, followed = None, queries
     if isinstance(tracker.network, PointNetwork):
-        review = Review(tracker.network.hindsight, len(queries), alone=alone)
-        review.start(np.arange(len(queries)), queries.frame, queries.xy)
+        if alone:
+            grid = Queries.grid(SUPPORT, size)
+            followed = Queries(np.concatenate([queries.frame, grid.frame]), np.concatenate([queries.xy, grid.xy]))
+        review = Review(tracker.network.hindsight, len(followed), support=len(followed) - len(queries))
+        review.start(np.arange(len(followed)), followed.frame, followed.xy)
+    tracker.add(followed)
     columns: list[tuple[np.ndarray, np.ndarray]] = []
     for frame in frames:
         state = tracker.step(frame)
-        xy = np.full((len(queries), 2), np.nan, np.float32)
-        confidence = np.zeros(len(queries), np.float32)
+        xy = np.full((len(followed), 2), np.nan, np.float32)
+        confidence = np.zeros(len(followed), np.float32)
         xy[state.ids], confidence[state.ids] = state.xy, state.confidence
         columns.append((xy, confidence))
         if review is not None:
@@ -127,4 +133,5 @@ def _run(
         raise InputError("the video has no frames")
     if review is not None:
         review.finish()
-    return np.stack([c[0] for c in columns], axis=1), np.stack([c[1] for c in columns], axis=1)
+    asked = slice(len(queries))
+    return np.stack([c[0][asked] for c in columns], axis=1), np.stack([c[1][asked] for c in columns], axis=1)

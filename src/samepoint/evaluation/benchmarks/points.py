@@ -19,6 +19,7 @@ from samepoint.evaluation.predictions import Arrays
 from samepoint.geometry import Lattice, read_peak_published
 from samepoint.structures import Queries
 from samepoint.tracking import PropagatedPoints, PropagationSettings, track
+from samepoint.tracking.points import SUPPORT
 from samepoint.tracking.quality import QUALITIES, Quality, Search, named_search, searched_points
 from samepoint.tracking.tracker import Method
 
@@ -55,7 +56,9 @@ class PointSettings:
         facts = asdict(self)
         if self.search == "full":
             del facts["search"]
-        if not self.alone:
+        if self.alone:
+            facts["support"] = SUPPORT
+        else:
             del facts["alone"]
         if self.propagation is None:
             facts |= {"quality": QUALITY, "refine": asdict(QUALITIES[QUALITY].refine)}
