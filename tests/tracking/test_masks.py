@@ -19,7 +19,7 @@ from samepoint.geometry import Lattice
 from samepoint.io.masks import write_mask
 from samepoint.models.resnet import ResNet
 from samepoint.tracking import MASK_PROTOCOLS, MaskSettings
-from samepoint.tracking.propagated_masks import Grid
+from samepoint.tracking.propagated_masks import Cells, Grid, PropagatedMasks
 from samepoint.tracking.resample import averaged_down, cells_from_pixels, pixels_from_cells
 from tests.tracking.test_tracker import Pixels
 
@@ -176,6 +176,31 @@ def test_memory_is_bounded_by_window_and_objects() -> None:
         assert len(stream._method.anchors) <= 2
         assert len(stream._method.recent) <= PLAIN.context
     assert counts[1] <= counts[0]
+
+
+@pytest.mark.parametrize("coarse", [None, 2])
+def test_maps_written_over_those_that_left_the_memory_change_nothing(
+    coarse: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = [noise(t) // 8 + noise(0) // 2 for t in range(11)]
+
+    def followed() -> tuple[list[np.ndarray], set[int]]:
+        stream, found, places = tracker(replace(PLAIN, coarse=coarse)), [], set()
+        stream.add(box(3, 9, 4, 15))
+        stream.add(box(12, 18, 3, 8, label=2), frame=4)
+        for frame in clip:
+            found.append(stream.step(frame))
+            assert stream._cells is not None
+            places.add(stream._cells.fine.data_ptr())
+        return found, places
+
+    ours, places = followed()
+    assert len(places) <= PLAIN.context + 3  # those in memory, two anchors, one that is spare
+    monkeypatch.setattr(
+        PropagatedMasks, "kept", lambda self, cells: Cells(*(e if e is None else e.clone() for e in cells))
+    )
+    for one, other in zip(ours, followed()[0], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_restored_from_its_state_it_goes_on_exactly() -> None:

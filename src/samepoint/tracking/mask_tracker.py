@@ -264,7 +264,7 @@ class MaskTracker:
 
     def _cells_of(self, frame: np.ndarray) -> Cells:
         maps = self._encoder(frame)
-        return Cells(self.grid(maps).contiguous(), None if self.guide is None else self.guide(maps).contiguous())
+        return self._method.kept(Cells(self.grid(maps), None if self.guide is None else self.guide(maps)))
 
     @torch.inference_mode()
     def _start_waiting(self) -> None:

@@ -200,6 +200,20 @@ class PropagatedMasks:
         self.anchors: list[Key] = []
         self.recent: deque[Key] = deque(maxlen=settings.context)
         self.now: Key | None = None
+        self._spare: list[Cells] = []
+
+    def kept(self, cells: Cells) -> Cells:
+        """A copy where the maps of a frame that has left the memory were.
+
+        Blocks of megabytes that come and go at different paces tear holes into the process's memory, which then grows.
+        """
+        spare = self._spare.pop() if self._spare else None
+        if spare is None or spare.fine.shape != cells.fine.shape:
+            return Cells(*(None if each is None else each.contiguous().clone() for each in cells))
+        for old, new in zip(spare, cells, strict=True):
+            if old is not None and new is not None:
+                old.copy_(new)
+        return spare
 
     def step(self, frame: int, cells: Cells) -> Tensor:
         """Go on to a frame by its maps: its soft labels (V, h, w)."""
@@ -249,6 +263,10 @@ class PropagatedMasks:
 
     def _remember(self, key: Key) -> None:
         self.now = key
+        if self.recent and len(self.recent) == self.recent.maxlen:
+            gone = self.recent[0].cells
+            if all(gone is not anchor.cells for anchor in self.anchors):
+                self._spare = [gone]
         self.recent.append(key)
 
     def _propagated(self, cells: Cells, anchors: list[Key], previous: list[Key]) -> Tensor:
