@@ -209,7 +209,8 @@ class PropagatedMasks:
         """
         spare = self._spare.pop() if self._spare else None
         if spare is None or spare.fine.shape != cells.fine.shape:
-            return Cells(*(None if each is None else each.contiguous().clone() for each in cells))
+            coarse = None if cells.coarse is None else cells.coarse.contiguous().clone()
+            return Cells(cells.fine.contiguous().clone(), coarse)
         for old, new in zip(spare, cells, strict=True):
             if old is not None and new is not None:
                 old.copy_(new)
