@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch import nn
 
@@ -61,11 +61,15 @@ def named_quality(name: str) -> Quality:
     >>> named_quality("fast")
     'fast'
     """
-    for known in get_args(Quality):
-        if name == known:
-            quality: Quality = known
-            return quality
-    raise InputError(f"unknown quality {name!r}; expected one of {', '.join(get_args(Quality))}")
+    quality: Quality = _known(name, "quality", get_args(Quality))
+    return quality
+
+
+def _known(name: str, what: str, names: tuple[Any, ...]) -> Any:
+    """The name itself, if it is one of ``names``; InputError otherwise."""
+    if name not in names:
+        raise InputError(f"unknown {what} {name!r}; expected one of {', '.join(names)}")
+    return name
 
 
 def chosen_short_side(short_side: ShortSide, quality: Quality) -> int | None:
@@ -90,11 +94,8 @@ def named_search(name: str) -> Search:
     >>> named_search("coarse-to-fine")
     'coarse-to-fine'
     """
-    for known in get_args(Search):
-        if name == known:
-            search: Search = known
-            return search
-    raise InputError(f"unknown search {name!r}; expected one of {', '.join(get_args(Search))}")
+    search: Search = _known(name, "search", get_args(Search))
+    return search
 
 
 def searched_points(settings: PropagationSettings, search: Search) -> PropagationSettings:
