@@ -68,7 +68,7 @@ def test_alone_it_learns_and_nothing_else_is_done(
     batch = next(task.batches(range(1)))
     on_rendered, on_pairs = name in ("matching", "refinement"), name in ("soft_targets", "adversary")
     on_clips = not on_rendered and name != "soft_targets"
-    assert [part is not None for part in batch] == [on_rendered, on_pairs, on_clips]
+    assert [part is not None for part in batch] == [on_rendered, on_pairs, on_clips, False]
     task.networks.train()
     optimiser = torch.optim.Adam(task.optimiser().param_groups[0]["params"], 3e-3)
     losses = []
