@@ -46,7 +46,9 @@ __all__ = [
     "LoadedNetwork",
     "MapNetwork",
     "as_module",
+    "companion_of",
     "has_our_metadata",
+    "load_companion",
     "load_features",
     "load_network",
 ]
@@ -156,6 +158,25 @@ def load_features(name_or_path: str | Path, outputs: Outputs = None) -> LoadedNe
     if isinstance(network, Matcher):
         raise InputError(f"{loaded.name}: is a matcher, which gives no maps")
     return LoadedNetwork(network, loaded.name, loaded.sha256, loaded.seed, loaded.outputs)
+
+
+def companion_of(model: nn.Module | str | Path) -> str | None:
+    """The name of the network that goes with this one where masks are followed; None for networks that are not ours.
+
+    >>> companion_of("samepoint-base")
+    'samepoint-match'
+    """
+    return TABLE[str(model)].companion if isinstance(model, str) and model in TABLE else None
+
+
+def load_companion(name_or_path: str | Path) -> nn.Module:
+    """As :func:`load_features`, but of a matcher the encoder that it compares pictures by.
+
+    Raises:
+        InputError: as :func:`load_network`.
+    """
+    network = load_network(name_or_path).network
+    return network.hypercolumn.network if isinstance(network, Matcher) else network
 
 
 def _recognised(path: Path, outputs: Outputs) -> Network:

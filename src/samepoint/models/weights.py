@@ -55,6 +55,8 @@ class WeightsEntry:
     licence: str
     colour: str
     sha256: str
+    companion: str | None = None
+    """Name of the network whose encoder tells objects by their looks where this one follows masks."""
     numbers: Numbers = field(default_factory=dict)
 
     @property
@@ -73,6 +75,7 @@ TABLE: dict[str, WeightsEntry] = {
             licence="Apache-2.0",
             colour="rgb, ImageNet mean and deviation",
             sha256="dbb0bbdeb6112af46649767069b670bfb31758ca24e49ae0ce3e6ef5ed1325d8",
+            companion="samepoint-match",
             numbers={
                 "map 0": (0.00805246, 0.0880208, 0.351994, -0.0817112, 0.0122484, -0.15381, 0.0269769, -0.161831),
                 "map 1": (0.00374833, 0.0883088, 0.401992, 0.0381308, 0.0733464, -0.234838, 0.0820126, -0.149747),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..geometry import Lattice
 from ..io.atomic import atomic_path
+from ..models.features import companion_of, load_companion
 from ..models.weights import load_model, read_tensors
 from ..structures.masks import VOID, as_labels
 from .frames import FrameEncoder, working_size
+from .looks import Looks
 from .propagated_masks import Cells, Grid, Key, MaskSettings, PropagatedMasks
 from .resample import cells_from_pixels, nearest_pixels, pixels_from_cells, separable, stretched_cells
 
@@ -35,6 +37,8 @@ class MaskState:
         anchors: frames in memory for the masks given there.
         recent: previous frames in memory.
         labels: soft labels (V, h, w) of each frame in memory and of the one last stepped.
+        soft: what the one last stepped was read from (V, h, w); None without objects.
+        appearance: what was learnt of the objects' looks, by name.
     """
 
     frame: int
@@ -44,6 +48,8 @@ class MaskState:
     anchors: tuple[int, ...]
     recent: tuple[int, ...]
     labels: dict[int, Tensor]
+    soft: Tensor | None
+    appearance: dict[str, Tensor]
 
     def save(self, path: Path) -> None:
         """To a safetensors file, whole or not at all."""
@@ -57,6 +63,9 @@ class MaskState:
         }
         tensors = {name: torch.tensor(numbers, dtype=torch.int64) for name, numbers in facts.items()}
         tensors |= {f"labels.{frame}": labels.cpu().contiguous() for frame, labels in self.labels.items()}
+        tensors |= {f"appearance.{name}": moment.cpu().contiguous() for name, moment in self.appearance.items()}
+        if self.soft is not None:
+            tensors["soft"] = self.soft.cpu().clone(memory_format=torch.contiguous_format)
         with atomic_path(path) as temporary:
             save_file(tensors, str(temporary))
 
@@ -71,7 +80,8 @@ class MaskState:
         labels = {int(name[7:]): value for name, value in tensors.items() if name.startswith("labels.")}
         if not {*anchors, *recent} <= labels.keys() or len(frame) != 1 or len(size) != 2 or len(given) != len(objects):
             raise InputError(f"{path}: no state of masks; its parts do not fit")
-        return cls(frame[0], (size[0], size[1]), objects, given, anchors, recent, labels)
+        appearance = {name[11:]: value for name, value in tensors.items() if name.startswith("appearance.")}
+        return cls(frame[0], (size[0], size[1]), objects, given, anchors, recent, labels, tensors.get("soft"), appearance)
 
 
 class MaskTracker:
@@ -84,6 +94,8 @@ class MaskTracker:
         settings: how masks are propagated.
         device: where to compute; where the network is by default.
         dtype: precision of encoder and affinity; bfloat16 where the device gains from it by default.
+        companion: a second network whose coarsest map says what things look like; without it the first network's
+            coarser maps do. Used where ``settings.appearance`` is not 0.
     """
 
     def __init__(
@@ -91,6 +103,7 @@ class MaskTracker:
         network: nn.Module,
         settings: MaskSettings | None = None,
         *,
+        companion: nn.Module | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -99,11 +112,18 @@ class MaskTracker:
         lattices: tuple[Lattice, ...] = tuple(network.lattices)  # type: ignore[arg-type]
         self.grid = Grid(lattices, self.settings.strides)
         self.guide = None if self.settings.coarse is None else Grid(lattices, (self.settings.coarse,))
+        self._looks = None
+        if self.settings.appearance:
+            other = None
+            if companion is not None:
+                other = FrameEncoder(companion, self.settings.size, device=self._encoder.device, dtype=dtype)
+            self._looks = Looks(lattices, self.grid.lattice, other)
         self._method = self._fresh()
         self._frame = -1
         self._size: tuple[int, int] | None = None
         self._pixels = np.zeros((0, 0, 3), np.uint8)
         self._cells: Cells | None = None
+        self._seen: Tensor | None = None  # the looks of the frame last stepped
         self._waiting: dict[int, np.ndarray] = {}
         self._mask = np.zeros((0, 0), np.uint8)  # what was given in the frame last stepped
         self._labels = np.zeros((0, 0), np.uint8)
@@ -117,8 +137,10 @@ class MaskTracker:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> MaskTracker:
-        """A tracker with the weights of a name in the table or of a file."""
-        return cls(load_model(model), settings, device=device, dtype=dtype)
+        """A tracker with the weights of a name in the table, with its companion, or of a file."""
+        known = companion_of(model)
+        companion = None if known is None else load_companion(known)
+        return cls(load_model(model), settings, companion=companion, device=device, dtype=dtype)
 
     @property
     def frame(self) -> int:
@@ -141,10 +163,10 @@ class MaskTracker:
 
         Those of a cell sum to 1. Without objects all is background.
         """
-        if self._method.now is None:
+        if self._method.soft is None:
             return np.ones((1, 1, 1), np.float32)
         order = [0, *(1 + self._method.objects.index(number) for number in self.objects)]
-        return self._method.now.labels[order].cpu().numpy()
+        return self._method.soft[order].cpu().numpy()
 
     def add(self, mask: np.ndarray, frame: int | None = None) -> None:
         """Follow the objects of a mask, whole numbers or bool (H, W), 0 background, from a frame on.
@@ -192,10 +214,10 @@ class MaskTracker:
             )
         self._frame += 1
         # Without objects the encoder rests; the frame is kept for those that may yet be added to it.
-        self._pixels, self._cells = frame, None
+        self._pixels, self._cells, self._seen = frame, None, None
         self._mask = self._labels = np.zeros(size, np.uint8)
         if self._method.objects:
-            self._labels = self._read(self._method.step(self._frame, self._encoded()))
+            self._labels = self._read(self._method.step(self._frame, self._encoded(), self._seen))
         self._start_waiting()
         if self._cells is None:
             self._pixels = frame.copy()  # a camera may write its next frame into the same memory
@@ -217,6 +239,8 @@ class MaskTracker:
             anchors=tuple(key.frame for key in method.anchors),
             recent=tuple(key.frame for key in method.recent),
             labels={key.frame: key.labels for key in keys},
+            soft=method.soft,
+            appearance={} if method.appearance is None else method.appearance.state(),
         )
 
     @torch.inference_mode()
@@ -229,21 +253,25 @@ class MaskTracker:
         """
         device, method = self._encoder.device, self._fresh()
         keys = {
-            frame: Key(frame, self._cells_of(read(frame)), labels.to(device)) for frame, labels in state.labels.items()
+            frame: Key(frame, self._cells_of(self._encoder(read(frame))), labels.to(device))
+            for frame, labels in state.labels.items()
         }
         method.objects = list(state.objects)
         method.given = dict(zip(state.objects, state.given, strict=True))
         method.anchors = [keys[frame] for frame in state.anchors]
         method.recent.extend(keys[frame] for frame in state.recent)
         method.now = keys.get(state.frame)
+        method.soft = None if state.soft is None else state.soft.to(device)
+        if method.appearance is not None:
+            method.appearance.restore({name: moment.to(device) for name, moment in state.appearance.items()})
         self._method, self._frame, self._waiting = method, state.frame, {}
         if state.frame < 0:
             return
         self._size = state.size
-        self._pixels, self._cells = read(state.frame), method.now.cells if method.now else None
+        self._pixels, self._cells = read(state.frame), None
         self._mask = self._labels = np.zeros(state.size, np.uint8)
-        if method.now:
-            self._labels = self._read(method.now.labels)
+        if method.soft is not None:
+            self._labels = self._read(method.soft)
 
     def _check_size(self, mask: np.ndarray, at: int) -> None:
         if self._size is not None and mask.shape != self._size:
@@ -259,11 +287,12 @@ class MaskTracker:
     @torch.inference_mode()
     def _encoded(self) -> Cells:
         if self._cells is None:
-            self._cells = self._cells_of(self._pixels)
+            maps = self._encoder(self._pixels)
+            self._cells = self._cells_of(maps)
+            self._seen = None if self._looks is None else self._looks(self._pixels, maps, self._cells.fine)
         return self._cells
 
-    def _cells_of(self, frame: np.ndarray) -> Cells:
-        maps = self._encoder(frame)
+    def _cells_of(self, maps: Sequence[Tensor]) -> Cells:
         return self._method.kept(Cells(self.grid(maps), None if self.guide is None else self.guide(maps)))
 
     @torch.inference_mode()
@@ -276,7 +305,7 @@ class MaskTracker:
         rows, columns = self._matrices(cells.fine, into_cells=True)
         picture = torch.from_numpy(mask).to(rows.device)
         soft = {number: rows @ (picture == number).to(rows.dtype) @ columns.T for number in given}
-        labels = self._method.give(self._frame, cells, soft)
+        labels = self._method.give(self._frame, cells, soft, self._seen)
         self._labels = np.where(mask > 0, mask, self._read(labels, without=given))
         self._mask = mask
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..io.masks import read_mask
+from ..models.features import companion_of, load_companion
 from ..models.weights import load_model
 from ..structures import Masks, Video
 from .mask_tracker import MaskTracker
@@ -26,6 +27,7 @@ def segment(
     *,
     model: nn.Module | str | Path = "samepoint-base",
     settings: MaskSettings | None = None,
+    companion: nn.Module | str | Path | None = "auto",
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     progress: Progress | None = None,
@@ -39,6 +41,8 @@ def segment(
             replaces those that are known; what is 0 in it stays with the other objects.
         model: a network, a name in the table of weights, or a weight file.
         settings: how masks are propagated; published ones are in ``samepoint.tracking.MASK_PROTOCOLS``.
+        companion: a second network, as ``model`` or a matcher, by whose coarsest map objects are told apart by what they
+            look like; ``"auto"``: that of ``model`` where it is a name in the table, None: ``model``'s own coarser maps.
         device: ``"cpu"``, ``"cuda"``, ...; the model's by default.
         dtype: precision; bfloat16 where the device gains from it by default.
         progress: called after each frame with the frames done and the frames in all (None if unknown).
@@ -52,7 +56,9 @@ def segment(
     clip = video if isinstance(video, Video) else Video(video)
     masks = read_masks(clip, mask)
     network = model if isinstance(model, nn.Module) else load_model(model)
-    tracker = MaskTracker(network, settings, device=device, dtype=dtype)
+    settings = settings or MaskSettings()
+    other = chosen_companion(companion, model) if settings.appearance else None
+    tracker = MaskTracker(network, settings, companion=other, device=device, dtype=dtype)
     for frame, labels in masks.items():
         tracker.add(labels, frame)
     total = None if clip.is_live else len(clip)
@@ -62,6 +68,14 @@ def segment(
         if progress:
             progress(len(found), total)
     return Masks(np.stack(found), fps=clip.fps)
+
+
+def chosen_companion(
+    companion: nn.Module | str | Path | None, model: nn.Module | str | Path
+) -> nn.Module | None:
+    """The network behind ``companion`` of :func:`segment`. Raises InputError where a name or file is none."""
+    found = companion_of(model) if companion == "auto" else companion
+    return found if found is None or isinstance(found, nn.Module) else load_companion(found)
 
 
 def read_masks(clip: Video, mask: Mask | Mapping[int, Mask]) -> dict[int, np.ndarray]:

@@ -15,6 +15,7 @@ from ..correspondence import Affinity, Window, affinity, propagate
 from ..correspondence.coarse_to_fine import FINE, affinity_coarse_to_fine, coarser
 from ..errors import InputError
 from ..geometry import Lattice
+from .appearance import Appearance
 from .frames import WorkingSize
 from .resample import averaged_down, cells_from_cells, separable
 
@@ -41,6 +42,7 @@ class MaskSettings:
         published: masks go in by the nearest pixel and come out as if cells spanned the picture, up to half a cell off;
             else by where the cells are.
         stretch: every object's soft mask is stretched to 0..1 before they are compared.
+        appearance: say of what objects look like (:mod:`samepoint.tracking.appearance`) beside where they were; 0: none.
     """
 
     size: WorkingSize = 480
@@ -56,10 +58,13 @@ class MaskSettings:
     fill: bool = True
     published: bool = False
     stretch: bool = False
+    appearance: float = 1.0
 
     def __post_init__(self) -> None:
         if self.context < 0:
             raise InputError(f"context: {self.context} given, 0 or more previous frames expected")
+        if self.appearance < 0:
+            raise InputError(f"appearance: {self.appearance:g} given, 0 or more expected")
         if not self.strides or min(self.strides) < 1:
             raise InputError(f"strides: {self.strides} given, one or more numbers of 1 or more expected")
         if self.coarse is not None and self.coarse <= min(self.strides):
@@ -92,6 +97,7 @@ _SPA = MaskSettings(
     fill=False,
     published=True,
     stretch=True,
+    appearance=0.0,
 )
 
 MASK_PROTOCOLS: dict[str, MaskSettings] = {
@@ -183,7 +189,7 @@ class PropagatedMasks:
     one, so that no more are kept than there are objects. The soft labels are stored and used again as they are.
 
     Args:
-        settings: of these ``context``, windows, ``topk``, ``temperature``, ``fill`` and the search.
+        settings: of these ``context``, windows, ``topk``, ``temperature``, ``fill``, ``appearance`` and the search.
         dtype: precision of the affinity.
         lattices: of the coarse maps and of the maps, where ``settings`` has coarse ones.
     """
@@ -200,6 +206,9 @@ class PropagatedMasks:
         self.anchors: list[Key] = []
         self.recent: deque[Key] = deque(maxlen=settings.context)
         self.now: Key | None = None
+        self.soft: Tensor | None = None
+        """Of the frame last stepped (V, h, w); what memory keeps of it is less sure where looks had a say."""
+        self.appearance = Appearance(settings.appearance) if settings.appearance else None
         self._spare: list[Cells] = []
 
     def kept(self, cells: Cells) -> Cells:
@@ -216,16 +225,21 @@ class PropagatedMasks:
                 old.copy_(new)
         return spare
 
-    def step(self, frame: int, cells: Cells) -> Tensor:
-        """Go on to a frame by its maps: its soft labels (V, h, w)."""
+    def step(self, frame: int, cells: Cells, looks: Tensor | None = None) -> Tensor:
+        """Go on to a frame by its maps, and by its cells' looks (D, h, w) where they count: its soft labels (V, h, w)."""
         previous = list(self.recent)
         if self.settings.fill:
             previous = [self.anchors[-1]] * (self.settings.context - len(previous)) + previous
-        labels = self._propagated(cells, self.anchors, previous)
+        labels = self.soft = self._propagated(cells, self.anchors, previous)
+        if self.appearance is not None and looks is not None:
+            self.soft = self.appearance.judge(looks, labels, self.objects)
+            self.appearance.learn(looks, self.soft, self.objects)
+            # What looks say would be counted again in every frame that takes its labels from here.
+            labels = (labels + self.soft) / 2
         self._remember(Key(frame, cells, labels))
-        return labels
+        return self.soft
 
-    def give(self, frame: int, cells: Cells, masks: dict[int, Tensor]) -> Tensor:
+    def give(self, frame: int, cells: Cells, masks: dict[int, Tensor], looks: Tensor | None = None) -> Tensor:
         """Objects' masks, soft (h, w), in the frame just stepped, or in the first one: its soft labels (V, h, w).
 
         Objects that are known get a new mask, others begin here; what they leave is shared out as it was. An earlier
@@ -233,10 +247,10 @@ class PropagatedMasks:
         if they were there: nobody had said that they were background.
         """
         fresh = [number for number in masks if number not in self.given]
-        if self.now is None or self.now.frame != frame:
+        if self.now is None or self.now.frame != frame or self.soft is None:
             labels = cells.fine.new_ones((1, *cells.fine.shape[1:]))
         else:
-            labels = self.now.labels
+            labels = self.soft
         labels = torch.cat([labels, labels.new_zeros((len(fresh), *labels.shape[1:]))])
         self.objects += fresh
         channels = [1 + self.objects.index(number) for number in masks]
@@ -256,6 +270,9 @@ class PropagatedMasks:
         self.anchors = [*older, key]
         self.recent.clear()
         self._remember(key)
+        self.soft = labels
+        if self.appearance is not None and looks is not None:
+            self.appearance.give(looks, labels, self.objects, masks)
         return labels
 
     def _extended(self, anchor: Key, key: Key, fresh: int) -> Key:
