@@ -37,6 +37,7 @@ def settings_for(stride: int) -> MaskSettings:
         context=5,
         window=Window.circle(REACH / stride),
         topk=10,
+        appearance=0,
     )
 
 

@@ -24,7 +24,7 @@ import torch
 if __name__ == "__main__":  # so that it finds its neighbours as a script too
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.propagation import cpu, peak
-from benchmarks.tracking import Size, default_network, in_process, write_video
+from benchmarks.tracking import Size, in_process, write_video
 from samepoint.process import keep_freed_memory
 from samepoint.structures import Video
 from samepoint.tracking import MaskSettings, MaskTracker
@@ -44,7 +44,7 @@ def boxes(size: Size, objects: int) -> np.ndarray:
 def measure(job: Result) -> Result:
     """Follow the objects through the first frames of a video, into a folder, in this process."""
     clip = Video(job["video"])[: job["frames"]]
-    tracker = MaskTracker(default_network(), MaskSettings(size=job["short_side"]))
+    tracker = MaskTracker.from_pretrained(settings=MaskSettings(size=job["short_side"]))
     masks = {0: boxes(clip.size, job["objects"])}
     began = time.perf_counter()
     files, _ = segment_into(Path(job["output"]), clip, masks, tracker, {})

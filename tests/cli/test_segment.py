@@ -91,6 +91,34 @@ class TestWriting:
         assert (facts["width"], facts["height"], facts["outputs"]) == (64, 48, ["out"])
         assert sorted(path.name for path in Path("out").glob("*.png"))[:2] == ["img10.png", "img11.png"]
 
+    def test_what_tells_objects_by_their_looks_is_told_and_kept(self, clip: str, mask: Path, capsys) -> None:
+        command = ["segment", clip, "--mask", str(mask), "-o"]
+        made = {}
+        for choice, told in (("auto", "samepoint-match"), ("own", "own"), ("none", "none"), ("samepoint-base",) * 2):
+            assert main([*command, choice, "--appearance", choice, "--json"]) == 0
+            assert json.loads(capsys.readouterr().out)["appearance"] == told
+            record = json.loads(Path(choice, "segment.json").read_text())["made_with"]
+            assert record["settings"]["appearance"] == (0 if choice == "none" else 1)
+            assert (record["companion"] or {}).get("name") == (told if told.startswith("samepoint") else None)
+            made[choice] = labels_in(Path(choice))
+        assert not all((made["none"] == labels).all() for labels in made.values())
+        assert main([*command, "auto", "--appearance", "own"]) == 2
+        assert "auto: its masks were made with companion: {'name': 'samepoint-match'" in capsys.readouterr().err
+        assert main([*command, "crw", "--protocol", "crw", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["appearance"] == "none"
+
+    def test_looks_that_cannot_be(self, clip: str, mask: Path, capsys) -> None:
+        for more, said in (
+            (
+                ["--protocol", "crw", "--appearance", "own"],
+                "--appearance own: crw knows nothing of looks, as published",
+            ),
+            (["--appearance", "samepoint-bas"], "unknown model 'samepoint-bas'"),
+        ):
+            assert main(["segment", clip, "--mask", str(mask), "-o", "new", *more]) == 2
+            assert said in capsys.readouterr().err
+            assert not Path("new").exists()
+
     def test_masks_of_several_frames(self, clip: str, mask: Path) -> None:
         more = np.zeros(SIZE, np.uint8)
         more[0:8, 0:10] = 2

@@ -129,3 +129,16 @@ def test_propagation_is_the_same_for_every_network() -> None:
     assert ours == others
     assert json.loads(json.dumps(ours.describe())) == ours.describe()
     assert ours.describe() == {**point_settings("samepoint", "badja", False).describe(), "name": "propagation"}
+
+
+@pytest.mark.usefixtures("small_work")
+@pytest.mark.parametrize(("model", "companion"), [("samepoint-base", "samepoint-match"), ("fgvc-untrained", None)])
+def test_masks_say_by_whose_looks_they_were_made(model: str, companion: str | None, tmp_path) -> None:
+    root = trees.make(tmp_path / "data", "davis-2016")
+    more = ("--model", model, "--protocol", "samepoint", "--limit", "1")
+    told = run("davis-2016", root, tmp_path / "r.json", *more)["settings"]["masks"]
+    assert told["appearance"] == 1
+    assert (told["companion"] or {}).get("name") == companion
+    told = run("davis-2016", root, tmp_path / "c.json", *more[:2], "--protocol", "crw", "--limit", "1")["settings"]
+    assert told["masks"]["appearance"] == 0
+    assert "companion" not in told["masks"]

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ from samepoint.errors import InputError
 
 if TYPE_CHECKING:
     from samepoint.structures import Video
+    from samepoint.tracking import MaskSettings
 
 
 def segment(
@@ -47,6 +49,15 @@ def segment(
             help="How matches are looked for: in the whole window, or where coarse cells say. Not for publications'.",
         ),
     ] = "full",
+    appearance: Annotated[
+        str,
+        typer.Option(
+            "--appearance",
+            metavar="auto|own|none|MODEL",
+            help="Which network's maps tell objects by their looks: the one that goes with the model, the model's own "
+            "(faster), none (fastest), or another by name or file.",
+        ),
+    ] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make masks anew where DIR holds others, instead of refusing.")
     ] = False,
@@ -73,14 +84,16 @@ def segment(
     masks = _read_masks(clip, given)
     check_model(model, device)
 
-    from samepoint.models.weights import load_model, resolve, sha256
+    from samepoint.models.features import load_companion
+    from samepoint.models.weights import load_model
     from samepoint.tracking.mask_folder import describe, segment_into
     from samepoint.tracking.mask_tracker import MaskTracker
     from samepoint.tracking.quality import named_mask_settings, named_search
 
-    settings = named_mask_settings(protocol, named_search(search))
-    tracker = MaskTracker(load_model(model), settings, device=device)
-    record = describe(clip, masks, tracker, {"name": Path(model).name, "sha256": sha256(resolve(model))})
+    settings, other = told_by_looks(named_mask_settings(protocol, named_search(search)), appearance, protocol, model)
+    companion = None if other is None else load_companion(other)
+    tracker = MaskTracker(load_model(model), settings, companion=companion, device=device)
+    record = describe(clip, masks, tracker, _identity(model), None if other is None else _identity(other))
     with progress("segmenting") as advance:
         files, before = segment_into(output, clip, masks, tracker, record, overwrite=overwrite, progress=advance)
     if render is not None:
@@ -104,6 +117,7 @@ def segment(
             "model": model,
             "protocol": protocol,
             "search": search,
+            "appearance": (other or "own") if settings.appearance else "none",
             "outputs": [str(output), *([str(render)] if render else [])],
             "seconds": round(seconds, 3),
             "version": samepoint.__version__,
@@ -131,6 +145,29 @@ def parse_mask(text: str) -> tuple[Path, int]:
     if frame < 0:
         raise InputError(f"--mask {text}: frames count from 0, {frame} is negative")
     return Path(match[1]), frame
+
+
+def told_by_looks(
+    settings: MaskSettings, appearance: str, protocol: str, model: str
+) -> tuple[MaskSettings, str | None]:
+    """The settings as ``--appearance`` wants them, and the network whose maps it takes beside the model's own.
+
+    Raises:
+        InputError: a publication's settings, which know no looks, are to have some.
+    """
+    from samepoint.models.features import companion_of
+
+    if appearance == "none" or (appearance == "auto" and not settings.appearance):
+        return replace(settings, appearance=0.0), None
+    if not settings.appearance:
+        raise InputError(f"--appearance {appearance}: {protocol} knows nothing of looks, as published")
+    return settings, {"auto": companion_of(model), "own": None}.get(appearance, appearance)
+
+
+def _identity(model: str) -> dict[str, str]:
+    from samepoint.models.weights import resolve, sha256
+
+    return {"name": Path(model).name, "sha256": sha256(resolve(model))}
 
 
 def _check_outputs(video: str, masks: list[Path], output: Path, render: Path | None) -> None:

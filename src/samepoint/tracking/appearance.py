@@ -1,7 +1,7 @@
 """Objects told apart by what they look like: a linear discriminant on descriptors, fitted anew in every frame.
 
 Label propagation knows where an object was; it has no notion of what the object is, so that background laid bare by a
-moving body keeps the body's label, and an object that leaves a window is lost. Methods that learn the object's looks
+moving body keeps the body's label, and an object that turns is lost. Methods that learn the object's looks
 within the video (OSVOS, CVPR 2017; FRTM, CVPR 2020) are strong there. Ours is their simplest kind: ridge regression of
 the labels on the descriptors, in closed form from second moments, so that it needs neither steps nor training data.
 """
@@ -116,9 +116,7 @@ def _weights(hard: Tensor) -> Tensor:
     return weights
 
 
-def _moment(
-    looks: Tensor, cells: Tensor, weights: Tensor, sure: Tensor | None = None
-) -> tuple[Tensor | None, float]:
+def _moment(looks: Tensor, cells: Tensor, weights: Tensor, sure: Tensor | None = None) -> tuple[Tensor | None, float]:
     """Weighted mean of x x' (D, D) over the sure ones of ``cells``, None if there are none, and their share of all."""
     index = cells.flatten().nonzero()[:, 0]
     index = index[:: -(-len(index) // _SAMPLE) or 1]

@@ -25,7 +25,7 @@ class Looks:
 
     def __init__(self, lattices: Sequence[Lattice], fine: Lattice, companion: FrameEncoder | None = None) -> None:
         self.fine, self.companion = fine, companion
-        self.lattices = tuple(lattices) if companion is None else tuple(companion.network.lattices)  # type: ignore[arg-type]
+        self.lattices = tuple(lattices) if companion is None else tuple(companion.network.lattices)
         strides = [lattice.stride for lattice in self.lattices]
         coarser = [index for index, stride in enumerate(strides) if stride > fine.stride]
         self.levels = coarser if companion is None else [strides.index(max(strides))]

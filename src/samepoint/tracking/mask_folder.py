@@ -30,8 +30,14 @@ EVERY = 32  # frames between two states on disk: what a power cut may cost
 Progress = Callable[[int, "int | None"], None]
 
 
-def describe(clip: Video, masks: Mapping[int, np.ndarray], tracker: MaskTracker, model: Mapping[str, str]) -> dict:
-    """What the masks of a video depend on, as plain values; ``model`` is the network's name and hash."""
+def describe(
+    clip: Video,
+    masks: Mapping[int, np.ndarray],
+    tracker: MaskTracker,
+    model: Mapping[str, str],
+    companion: Mapping[str, str] | None = None,
+) -> dict:
+    """What the masks of a video depend on, as plain values; networks are told by their names and hashes."""
     source = Path(clip.source) if isinstance(clip.source, (str, Path)) else None
     return {
         "video": source.name if source else type(clip.source).__name__,
@@ -42,6 +48,7 @@ def describe(clip: Video, masks: Mapping[int, np.ndarray], tracker: MaskTracker,
         "model": dict(model),
         "settings": tracker.settings.as_dict(),
         "precision": tracker.precision,
+        "companion": None if companion is None else dict(companion),
     }
 
 

@@ -63,9 +63,9 @@ class MaskState:
         }
         tensors = {name: torch.tensor(numbers, dtype=torch.int64) for name, numbers in facts.items()}
         tensors |= {f"labels.{frame}": labels.cpu().contiguous() for frame, labels in self.labels.items()}
-        tensors |= {f"appearance.{name}": moment.cpu().contiguous() for name, moment in self.appearance.items()}
+        tensors |= {f"appearance.{name}": moment.cpu().clone() for name, moment in self.appearance.items()}
         if self.soft is not None:
-            tensors["soft"] = self.soft.cpu().clone(memory_format=torch.contiguous_format)
+            tensors["soft"] = self.soft.cpu().contiguous().clone()
         with atomic_path(path) as temporary:
             save_file(tensors, str(temporary))
 
@@ -81,7 +81,9 @@ class MaskState:
         if not {*anchors, *recent} <= labels.keys() or len(frame) != 1 or len(size) != 2 or len(given) != len(objects):
             raise InputError(f"{path}: no state of masks; its parts do not fit")
         appearance = {name[11:]: value for name, value in tensors.items() if name.startswith("appearance.")}
-        return cls(frame[0], (size[0], size[1]), objects, given, anchors, recent, labels, tensors.get("soft"), appearance)
+        return cls(
+            frame[0], (size[0], size[1]), objects, given, anchors, recent, labels, tensors.get("soft"), appearance
+        )
 
 
 class MaskTracker:

@@ -41,8 +41,9 @@ def segment(
             replaces those that are known; what is 0 in it stays with the other objects.
         model: a network, a name in the table of weights, or a weight file.
         settings: how masks are propagated; published ones are in ``samepoint.tracking.MASK_PROTOCOLS``.
-        companion: a second network, as ``model`` or a matcher, by whose coarsest map objects are told apart by what they
-            look like; ``"auto"``: that of ``model`` where it is a name in the table, None: ``model``'s own coarser maps.
+        companion: a second network, as ``model`` or a matcher, whose coarsest map tells objects apart by what they look
+            like; ``"auto"``: the one that goes with ``model``, if that is a name in the table and has one; None:
+            ``model``'s own coarser maps.
         device: ``"cpu"``, ``"cuda"``, ...; the model's by default.
         dtype: precision; bfloat16 where the device gains from it by default.
         progress: called after each frame with the frames done and the frames in all (None if unknown).
@@ -70,9 +71,7 @@ def segment(
     return Masks(np.stack(found), fps=clip.fps)
 
 
-def chosen_companion(
-    companion: nn.Module | str | Path | None, model: nn.Module | str | Path
-) -> nn.Module | None:
+def chosen_companion(companion: nn.Module | str | Path | None, model: nn.Module | str | Path) -> nn.Module | None:
     """The network behind ``companion`` of :func:`segment`. Raises InputError where a name or file is none."""
     found = companion_of(model) if companion == "auto" else companion
     return found if found is None or isinstance(found, nn.Module) else load_companion(found)

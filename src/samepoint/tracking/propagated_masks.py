@@ -42,7 +42,7 @@ class MaskSettings:
         published: masks go in by the nearest pixel and come out as if cells spanned the picture, up to half a cell off;
             else by where the cells are.
         stretch: every object's soft mask is stretched to 0..1 before they are compared.
-        appearance: say of what objects look like (:mod:`samepoint.tracking.appearance`) beside where they were; 0: none.
+        appearance: say of what objects look like (:mod:`samepoint.tracking.appearance`), beside where they were.
     """
 
     size: WorkingSize = 480
@@ -226,7 +226,7 @@ class PropagatedMasks:
         return spare
 
     def step(self, frame: int, cells: Cells, looks: Tensor | None = None) -> Tensor:
-        """Go on to a frame by its maps, and by its cells' looks (D, h, w) where they count: its soft labels (V, h, w)."""
+        """Go on to a frame by its maps, and its cells' looks (D, h, w) where they count: its soft labels (V, h, w)."""
         previous = list(self.recent)
         if self.settings.fill:
             previous = [self.anchors[-1]] * (self.settings.context - len(previous)) + previous

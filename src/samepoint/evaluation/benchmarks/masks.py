@@ -13,7 +13,7 @@ from samepoint.datasets import davis, jhmdb
 from samepoint.datasets.davis import DavisSequence
 from samepoint.datasets.jhmdb import JhmdbClip
 from samepoint.errors import InputError
-from samepoint.evaluation.benchmarks.base import Asked, Percentages, Scores, percentages, plain
+from samepoint.evaluation.benchmarks.base import Asked, Model, Percentages, Scores, percentages, plain
 from samepoint.evaluation.benchmarks.joints import annotated_frames
 from samepoint.evaluation.metrics.davis import DavisScore, sequence_scores
 from samepoint.evaluation.names import PROPAGATION
@@ -21,6 +21,8 @@ from samepoint.evaluation.predictions import Arrays, Prediction
 from samepoint.structures import Video
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from samepoint.tracking import MaskSettings
 
 ScoredAs = Literal["davis2016", "davis2017", "masks"]
@@ -55,11 +57,30 @@ class _MaskBenchmark:
 
         return named_mask_settings(self.settings_name, named_search(self.asked.search or "full"))
 
+    @cached_property
+    def companion(self) -> Model | None:
+        """That of the network, as `samepoint segment` has it; of networks that are not ours none."""
+        from samepoint.models.features import companion_of
+
+        known = companion_of(self.asked.model.source) if self.propagation.appearance else None
+        return None if known is None else Model(known, self.asked.model.device)
+
+    @cached_property
+    def _companion_network(self) -> nn.Module | None:
+        from samepoint.models.features import load_companion
+
+        return None if self.companion is None else load_companion(self.companion.source)
+
     def settings(self) -> dict[str, Any]:
         told = asdict(self.propagation)
         search = {} if self.propagation.coarse is None else {"search": self.asked.search}
         how = {name: told[name] for name in self.propagation.in_force()}
-        return plain({"name": self.settings_name, **search, **how, "precision": self.asked.model.precision})
+        companion = {}
+        if self.propagation.appearance:
+            found = self.companion and self.companion.identity
+            companion = {"companion": found and {"name": found.name, "sha256": found.sha256}}
+        precision = self.asked.model.precision
+        return plain({"name": self.settings_name, **search, **how, **companion, "precision": precision})
 
     def ready(self) -> None:
         from samepoint.tracking.propagated_masks import Grid
@@ -76,7 +97,15 @@ class _MaskBenchmark:
 
         model = self.asked.model
         settings = self.propagation
-        masks = segment(video, first, model=model.network, settings=settings, device=model.device, dtype=model.dtype)
+        masks = segment(
+            video,
+            first,
+            model=model.network,
+            settings=settings,
+            companion=self._companion_network,
+            device=model.device,
+            dtype=model.dtype,
+        )
         return {"labels": masks.labels}
 
     def scorer(self) -> MaskScorer:
