@@ -20,6 +20,7 @@ _MEMORY = 0.9  # of the recent moments, what stays in each frame
 _NEAR, _NEAR_SHARE = 15, 0.7  # background this close to an object, in cells, has this share of the background's weight
 _SURE = 0.8  # cells are learnt from where their strongest label is at least that
 _FLOOR = 1e-3  # a label that propagation does not give a cell
+_DOUBT = 0.15  # added to the background's logits: labels that spread by blurring take more than they lose
 _SAMPLE = 4096  # cells of a class in a frame, evenly picked where there are more
 
 
@@ -74,7 +75,9 @@ class Appearance:
         solved = torch.cholesky_solve(both[:, :, -1].T, torch.linalg.cholesky(total))  # (D, known)
         scores = torch.zeros_like(labels)
         scores[known] = (solved.T @ looks.flatten(1)).unflatten(1, looks.shape[1:])
-        return (labels.clamp(min=_FLOOR).log() + self.say * scores).softmax(0)
+        logits = labels.clamp(min=_FLOOR).log() + self.say * scores
+        logits[0] += _DOUBT
+        return logits.softmax(0)
 
     def learn(self, looks: Tensor, labels: Tensor, objects: Iterable[int]) -> None:
         """Keep up with what was found in a frame, where it is sure."""
