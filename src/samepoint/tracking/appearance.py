@@ -62,17 +62,15 @@ class Appearance:
         """Soft labels (V, h, w) from propagated ones and from looks."""
         classes = [0, *objects]
         known = [channel for channel, label in enumerate(classes) if label in self.given]
-        if len(known) < 2:
+        if len(known) < 2 or 0 not in self.given:
             return labels
-        both = torch.stack(
-            [
-                (1 - _RECENT) * self.given[classes[channel]] + _RECENT * self.recent[classes[channel]]
-                for channel in known
-            ]
-        )
-        total = both.sum(0)
+        total, means = torch.zeros_like(self.given[0]), []
+        for channel in known:
+            moment = torch.lerp(self.given[classes[channel]], self.recent[classes[channel]], _RECENT)
+            total += moment
+            means.append(moment[:, -1])
         total.diagonal().add_(_RIDGE * total.diagonal().mean())
-        solved = torch.cholesky_solve(both[:, :, -1].T, torch.linalg.cholesky(total))  # (D, known)
+        solved = torch.cholesky_solve(torch.stack(means, 1), torch.linalg.cholesky(total))  # (D, known)
         scores = torch.zeros_like(labels)
         scores[known] = (solved.T @ looks.flatten(1)).unflatten(1, looks.shape[1:])
         logits = labels.clamp(min=_FLOOR).log() + self.say * scores
