@@ -23,6 +23,9 @@ def _group() -> None:
     pass
 
 
+_TOLD = (("source", "from"), ("colour", "input"), ("companion", "looks"), ("config", "config"), ("sha256", "sha256"))
+
+
 @app.command("list")
 def list_weights(
     files: Annotated[
@@ -42,7 +45,7 @@ def list_weights(
         return
     for row in rows:
         print(f"{row['name']}  {row['architecture']}, {row['bytes'] / 1e6:.1f} MB, {row['licence']}")
-        for key, label in (("source", "from"), ("colour", "input"), ("config", "config"), ("sha256", "sha256")):
+        for key, label in _TOLD:
             if row.get(key):
                 print(f"  {label:<8}{_line(row[key])}")
 
