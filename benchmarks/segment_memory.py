@@ -54,7 +54,7 @@ def measure(job: Result) -> Result:
 
 def compare(args: argparse.Namespace) -> Result:
     size: Size = (48, 64) if args.quick else (480, 854)
-    lengths = (4, 10) if args.quick else (100, 2000)
+    lengths = (4, 10) if args.quick else (100, args.frames)
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
         video = str(write_video(Path(folder) / "clip.mp4", size, lengths[-1]))
@@ -93,6 +93,7 @@ def markdown(result: Result) -> str:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, default=2)
+    parser.add_argument("--frames", type=int, default=2000, help="of the longer video")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="tiny sizes; the numbers mean nothing")
     parser.add_argument("--json", action="store_true")
