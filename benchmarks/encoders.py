@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from samepoint.errors import InputError
-from samepoint.models.features import load_features
+from samepoint.models.features import load_encoder
 from samepoint.process import keep_freed_memory
 from samepoint.tracking.frames import FrameEncoder
 
@@ -26,7 +26,7 @@ from samepoint.tracking.frames import FrameEncoder
 def measure(models: list[str], size: tuple[int, int], repeats: int) -> dict[str, dict[str, float | bool]]:
     """Median milliseconds of each model for a frame of ``size`` (H, W)."""
     frames = np.random.default_rng(0).integers(0, 256, (repeats + 1, *size, 3), dtype=np.uint8)
-    encoders = {name: FrameEncoder(load_features(name).network) for name in models}
+    encoders = {name: FrameEncoder(load_encoder(name)) for name in models}
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for frame in frames:
         for name, encoder in encoders.items():

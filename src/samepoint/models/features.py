@@ -48,7 +48,7 @@ __all__ = [
     "as_module",
     "companion_of",
     "has_our_metadata",
-    "load_companion",
+    "load_encoder",
     "load_features",
     "load_network",
 ]
@@ -169,7 +169,7 @@ def companion_of(model: nn.Module | str | Path) -> str | None:
     return TABLE[str(model)].companion if isinstance(model, str) and model in TABLE else None
 
 
-def load_companion(name_or_path: str | Path) -> nn.Module:
+def load_encoder(name_or_path: str | Path) -> nn.Module:
     """As :func:`load_features`, but of a matcher the encoder that it compares pictures by.
 
     Raises:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..geometry import Lattice
 from ..io.atomic import atomic_path
-from ..models.features import companion_of, load_companion
+from ..models.features import companion_of, load_encoder
 from ..models.weights import load_model, read_tensors
 from ..structures.masks import VOID, as_labels
 from .frames import FrameEncoder, working_size
@@ -141,7 +141,7 @@ class MaskTracker:
     ) -> MaskTracker:
         """A tracker with the weights of a name in the table, with its companion, or of a file."""
         known = companion_of(model)
-        companion = None if known is None else load_companion(known)
+        companion = None if known is None else load_encoder(known)
         return cls(load_model(model), settings, companion=companion, device=device, dtype=dtype)
 
     @property

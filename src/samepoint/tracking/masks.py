@@ -11,7 +11,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..io.masks import read_mask
-from ..models.features import companion_of, load_companion
+from ..models.features import companion_of, load_encoder
 from ..models.weights import load_model
 from ..structures import Masks, Video
 from .mask_tracker import MaskTracker
@@ -74,7 +74,7 @@ def segment(
 def chosen_companion(companion: nn.Module | str | Path | None, model: nn.Module | str | Path) -> nn.Module | None:
     """The network behind ``companion`` of :func:`segment`. Raises InputError where a name or file is none."""
     found = companion_of(model) if companion == "auto" else companion
-    return found if found is None or isinstance(found, nn.Module) else load_companion(found)
+    return found if found is None or isinstance(found, nn.Module) else load_encoder(found)
 
 
 def read_masks(clip: Video, mask: Mask | Mapping[int, Mask]) -> dict[int, np.ndarray]:

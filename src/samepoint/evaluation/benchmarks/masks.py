@@ -67,9 +67,9 @@ class _MaskBenchmark:
 
     @cached_property
     def _companion_network(self) -> nn.Module | None:
-        from samepoint.models.features import load_companion
+        from samepoint.models.features import load_encoder
 
-        return None if self.companion is None else load_companion(self.companion.source)
+        return None if self.companion is None else load_encoder(self.companion.source)
 
     def settings(self) -> dict[str, Any]:
         told = asdict(self.propagation)
