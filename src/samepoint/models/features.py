@@ -166,7 +166,7 @@ def companion_of(model: nn.Module | str | Path) -> str | None:
     >>> companion_of("samepoint-base")
     'samepoint-match'
     """
-    return TABLE[str(model)].companion if isinstance(model, str) and model in TABLE else None
+    return TABLE[model].companion if isinstance(model, str) and model in TABLE else None
 
 
 def load_encoder(name_or_path: str | Path) -> nn.Module:

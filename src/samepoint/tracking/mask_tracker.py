@@ -140,7 +140,8 @@ class MaskTracker:
         dtype: torch.dtype | None = None,
     ) -> MaskTracker:
         """A tracker with the weights of a name in the table, with its companion, or of a file."""
-        known = companion_of(model)
+        settings = settings or MaskSettings()
+        known = companion_of(model) if settings.appearance else None
         companion = None if known is None else load_encoder(known)
         return cls(load_model(model), settings, companion=companion, device=device, dtype=dtype)
 
