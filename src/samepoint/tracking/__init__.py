@@ -8,6 +8,7 @@ from samepoint.tracking.propagated import PropagatedPoints, PropagationSettings
 from samepoint.tracking.propagated_masks import MASK_PROTOCOLS, MaskSettings, PropagatedMasks
 from samepoint.tracking.quality import QUALITIES, Quality
 from samepoint.tracking.refined import RefinedPoints, RefineSettings
+from samepoint.tracking.ring import RingTracker
 from samepoint.tracking.tracker import PointTracker, TrackState
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Quality",
     "RefineSettings",
     "RefinedPoints",
+    "RingTracker",
     "Suggestion",
     "TrackState",
     "propagate_keypoints",

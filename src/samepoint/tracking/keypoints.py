@@ -15,6 +15,8 @@ from ..io.images import list_images
 from ..models.network import PointNetwork
 from ..models.weights import load_model
 from ..structures import Keypoints, Queries, Video
+from .quality import QUALITIES
+from .ring import RingTracker, StreamingTracker
 from .tracker import PointTracker
 
 Progress = Callable[[int, "int | None"], None]
@@ -38,7 +40,7 @@ def propagate_keypoints(
     labels: Keypoints,
     *,
     model: PointNetwork | str | Path = "samepoint-base",
-    tracker: Callable[[], PointTracker] | None = None,
+    tracker: Callable[[], StreamingTracker] | None = None,
     short_side: int | None = 480,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -48,7 +50,8 @@ def propagate_keypoints(
 
     Each joint is followed forward from each of its labels to the next, and backward to the one before; where both
     reach a frame they are weighed by confidence and by nearness to their labels, and their confidence falls where they
-    disagree. Labelled joints stay exactly where they are. A joint that a label says is missing stays so until it is
+    disagree. Up to 64 joints have a ring of points around each (:mod:`samepoint.tracking.ring`).
+    Labelled joints stay exactly where they are. A joint that a label says is missing stays so until it is
     labelled again; one whose label lies outside the frame is kept, but not followed.
 
     Args:
@@ -73,8 +76,12 @@ def propagate_keypoints(
     if tracker is None:
         network = model if isinstance(model, nn.Module) else load_model(model)
 
-        def tracker() -> PointTracker:
-            return PointTracker(network, short_side=short_side, device=device, dtype=dtype)
+        joints = int((labels.known & labels.labelled).any(axis=0).sum())
+        ring = QUALITIES["balanced"].followers(joints) if isinstance(network, PointNetwork) else 0
+
+        def tracker() -> StreamingTracker:
+            alone = PointTracker(network, short_side=short_side, device=device, dtype=dtype)
+            return RingTracker(alone, ring, size) if ring else alone
 
     shape = (frames, *labels.shape[1:])
     xy, confidence = np.full((*shape, 2), np.nan, np.float32), np.zeros(shape, np.float32)
@@ -155,7 +162,7 @@ class _Marks:
 
 
 def _follow(
-    tracker: PointTracker, frames: Iterable[np.ndarray], order: range, marks: _Marks, report: Callable[[], None]
+    tracker: StreamingTracker, frames: Iterable[np.ndarray], order: range, marks: _Marks, report: Callable[[], None]
 ) -> tuple[np.ndarray, np.ndarray]:
     """One direction: each joint from label to label. xy (T, J, 2), NaN where none came; confidence (T, J)."""
     xy = np.full(marks.xy.shape, np.nan, np.float32)

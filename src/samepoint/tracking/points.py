@@ -14,7 +14,8 @@ from ..models.network import PointNetwork
 from ..models.weights import load_model
 from ..structures import Queries, Tracks, Video
 from .hindsight import Review
-from .quality import Quality, ShortSide, named_quality
+from .quality import QUALITIES, Quality, ShortSide, named_quality
+from .ring import Ring
 from .tracker import Method, PointTracker
 
 SUPPORT = 12
@@ -40,7 +41,8 @@ def track(
 
     Unlike the streaming ``PointTracker``, it knows what comes after a frame: confidences make use of the three frames
     before and after, and of what the other points do, where the model has learnt to (``Hindsight``). Positions do not
-    depend on other points.
+    depend on other points, but on how many there are: few ones are followed with a ring of others around each
+    (:mod:`samepoint.tracking.ring`), see ``quality``.
 
     Args:
         video: a file, a folder of pictures, uint8 frames (T, H, W, 3), a camera index, a URL, or a ``Video``.
@@ -49,10 +51,10 @@ def track(
         method: makes, for the network, what carries points from frame to frame; by default ``RefinedPoints`` for a
             network that has a refiner, else ``PropagatedPoints``.
         quality: ``"fast"``, ``"balanced"`` or ``"best"``: what the default method may cost, see
-            :data:`~samepoint.tracking.quality.QUALITIES`.
+            :data:`~samepoint.tracking.quality.QUALITIES`; ``"balanced"`` gives up to 64 points a ring each.
         backward: also follow each point back from its frame to the first; else positions before the query are NaN.
         alone: nothing that is said of a point depends on the other queries, as benchmarks demand. A grid of our own
-            points, given in the first frame, keeps each of them company instead.
+            points, given in the first frame, keeps each of them company instead, and each has a ring if one may.
         short_side: working resolution; larger finds finer detail and takes longer; None keeps the video's own,
             ``"auto"`` leaves it to the quality: 480 for ``"balanced"``.
         device: ``"cpu"``, ``"cuda"``, ...; the model's by default.
@@ -90,12 +92,14 @@ def track(
         if progress:
             progress(done, total)
 
-    xy, confidence = _run(tracker(), clip, clip.size, queries, report, alone)
+    refined = method is None and isinstance(network, PointNetwork)
+    ring = QUALITIES[quality].followers(1 if alone else len(queries)) if refined else 0
+    xy, confidence = _run(tracker(), clip, clip.size, queries, report, alone, ring)
     frames = xy.shape[1]
     queries.check(clip.size, frames)
     if backward:
         mirrored = Queries(frame=frames - 1 - queries.frame, xy=queries.xy)
-        back_xy, back_confidence = _run(tracker(), clip.frames_reversed(), clip.size, mirrored, report, alone)
+        back_xy, back_confidence = _run(tracker(), clip.frames_reversed(), clip.size, mirrored, report, alone, ring)
         before = np.arange(frames)[None] < queries.frame[:, None]
         xy = np.where(before[..., None], back_xy[:, ::-1], xy)
         confidence = np.where(before, back_confidence[:, ::-1], confidence)
@@ -109,14 +113,17 @@ def _run(
     queries: Queries,
     report: Callable[[], None],
     alone: bool,
+    followers: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions (N, T, 2), NaN before each query, and confidences (N, T)."""
-    review, followed = None, queries
+    ring = Ring(followers, size, tracker.short_side)
+    around = followed = ring.around(queries)
+    review = None
     if isinstance(tracker.network, PointNetwork):
         if alone:
             grid = Queries.grid(SUPPORT, size)
-            followed = Queries(np.concatenate([queries.frame, grid.frame]), np.concatenate([queries.xy, grid.xy]))
-        review = Review(tracker.network.hindsight, len(followed), support=len(followed) - len(queries))
+            followed = Queries.concat([around, grid])
+        review = Review(tracker.network.hindsight, len(followed), support=len(followed) - len(around))
         review.start(np.arange(len(followed)), followed.frame, followed.xy)
     tracker.add(followed)
     columns: list[tuple[np.ndarray, np.ndarray]] = []
@@ -133,5 +140,18 @@ def _run(
         raise InputError("the video has no frames")
     if review is not None:
         review.finish()
-    asked = slice(len(queries))
-    return np.stack([c[0][asked] for c in columns], axis=1), np.stack([c[1][asked] for c in columns], axis=1)
+    shape = (len(queries), ring.followers)
+    start, asked = around.xy.reshape(*shape, 2), slice(len(around))
+    voted = [_voted(ring, start, xy[asked].reshape(*shape, 2), c[asked].reshape(shape)) for xy, c in columns]
+    return np.stack([xy for xy, _ in voted], axis=1), np.stack([c for _, c in voted], axis=1)
+
+
+def _voted(ring: Ring, start: np.ndarray, xy: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One frame: positions (N, 2), NaN of points not followed yet, and confidences (N,), from those of followers."""
+    if ring.followers == 1:
+        return xy[:, 0], confidence[:, 0]
+    here = np.isfinite(xy[:, 0, 0])
+    where, sure = np.full((len(xy), 2), np.nan, np.float32), np.zeros(len(xy), np.float32)
+    if here.any():
+        where[here], sure[here] = ring.vote(ring.places(start[here], xy[here]), confidence[here])
+    return where, sure

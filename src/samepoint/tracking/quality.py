@@ -30,26 +30,39 @@ class QualitySettings:
         short_side: working resolution in pixels, unless another is asked for: the encoder's work grows with its square.
         refine: how a network with a refiner follows points; the work for each grows with its iterations and context.
         propagation: how a network without one does; the work grows with its context.
+        ring: points followed around each one by the refiner, which multiply the work for it
+            (:mod:`samepoint.tracking.ring`).
+        ring_points: with more points than that none has a ring.
     """
 
     short_side: int
     refine: RefineSettings
     propagation: PropagationSettings
+    ring: int = 0
+    ring_points: int = 0
 
     @classmethod
-    def of(cls, short_side: int, iterations: int, context: int) -> QualitySettings:
+    def of(cls, short_side: int, iterations: int, context: int, **ring: int) -> QualitySettings:
         """All else as the methods have it by default."""
-        return cls(
-            short_side, RefineSettings(iterations=iterations, context=context), PropagationSettings(context=context)
-        )
+        refine = RefineSettings(iterations=iterations, context=context)
+        return cls(short_side, refine, PropagationSettings(context=context), **ring)
+
+    def followers(self, points: int) -> int:
+        """In the ring of each of so many points.
+
+        >>> QUALITIES["balanced"].followers(64), QUALITIES["balanced"].followers(65)
+        (8, 0)
+        """
+        return self.ring if points <= self.ring_points else 0
 
 
 QUALITIES: dict[Quality, QualitySettings] = {
     "fast": QualitySettings.of(320, iterations=1, context=3),
-    "balanced": QualitySettings(480, RefineSettings(), PropagationSettings()),
-    "best": QualitySettings.of(640, iterations=3, context=7),
+    "balanced": QualitySettings(480, RefineSettings(), PropagationSettings(), ring=8, ring_points=64),
+    "best": QualitySettings.of(640, iterations=3, context=7, ring=8, ring_points=1024),
 }
-"""The whole of what the setting does; ``balanced`` is what each method does by default."""
+"""The whole of what the setting does; ``balanced`` is what each method does by default, but for the ring, which is of
+recorded videos and keypoints."""
 
 
 def named_quality(name: str) -> Quality:

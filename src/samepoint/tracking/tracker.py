@@ -189,7 +189,7 @@ class PointTracker:
             xy, confidence = self.method.step(self._encoded())
             self._evidence = self.method.evidence if isinstance(self.method, RefinedPoints) else None
             self._xy = xy.cpu() / self._scale
-            self._confidence = torch.where(_inside(self._xy, size), confidence.cpu(), 0.0)
+            self._confidence = torch.where(inside(self._xy, size), confidence.cpu(), 0.0)
         self._start_waiting()
         if not self._maps:
             self._pixels = frame.copy()  # a camera may write its next frame into the same memory
@@ -228,6 +228,6 @@ class PointTracker:
         self._confidence = torch.cat([self._confidence, torch.ones(len(now))])
 
 
-def _inside(xy: Tensor, size: tuple[int, int]) -> Tensor:
+def inside(xy: Tensor, size: tuple[int, int]) -> Tensor:
     """Bool (N,): places (N, 2) within a frame of (H, W), its border included. What lies outside cannot be seen."""
     return ((xy >= 0) & (xy <= torch.tensor([size[1], size[0]]))).all(dim=1)

@@ -21,6 +21,7 @@ from samepoint.structures import Queries
 from samepoint.tracking import PropagatedPoints, PropagationSettings, track
 from samepoint.tracking.points import SUPPORT
 from samepoint.tracking.quality import QUALITIES, Quality, Search, named_search, searched_points
+from samepoint.tracking.ring import RADIUS
 from samepoint.tracking.tracker import Method
 
 Family = Literal["tapvid", "badja", "jhmdb"]
@@ -61,7 +62,9 @@ class PointSettings:
         else:
             del facts["alone"]
         if self.propagation is None:
-            facts |= {"quality": QUALITY, "refine": asdict(QUALITIES[QUALITY].refine)}
+            chosen = QUALITIES[QUALITY]
+            rings = {"followers": chosen.ring, "points": "any" if self.alone else chosen.ring_points, "radius": RADIUS}
+            facts |= {"quality": QUALITY, "refine": asdict(chosen.refine), "ring": rings}
         else:
             kept = asdict(self.propagation)
             del kept["level"]  # said by the stride
