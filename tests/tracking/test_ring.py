@@ -11,7 +11,7 @@ from samepoint.models.network import PointNetwork
 from samepoint.structures import Queries
 from samepoint.tracking import PointTracker, RingTracker, track
 from samepoint.tracking.quality import QUALITIES
-from samepoint.tracking.ring import RADIUS, Ring
+from samepoint.tracking.ring import DOUBT, LATE_DOUBT, RADIUS, Ring
 from tests.models.test_network import TINY
 
 SIZE = (240, 320)
@@ -39,7 +39,10 @@ def test_a_point_that_strays_is_outvoted_and_doubted() -> None:
     there = [(50.0, 60.0), (50.5, 60.0), (49.5, 60.0), (50.0, 60.0)]
     xy, confidence = ring.vote(places((200, 100), *there), np.array([[0.9, 0.8, 0.8, 0.8, 0.8]], np.float32))
     np.testing.assert_allclose(xy, [[50, 60]], atol=0.01)
-    assert confidence[0] == pytest.approx((0.9 + 4 * 0.8) / 5)
+    odds = (np.log(0.9 / 0.1) + 4 * np.log(0.8 / 0.2)) / 5 - DOUBT
+    assert confidence[0] == pytest.approx(1 / (1 + np.exp(-odds)))
+    late = Ring(4, SIZE, None).vote(places((200, 100), *there), np.full((1, 5), 0.8, np.float32), LATE_DOUBT)[1]
+    assert late[0] == pytest.approx(1 / (1 + np.exp(LATE_DOUBT) / 4))
 
 
 def test_those_who_are_sure_have_more_say_than_many_who_are_not() -> None:
@@ -79,6 +82,12 @@ def test_a_vote_lies_among_the_votes_and_moves_with_them(
     np.testing.assert_allclose(moved - by, xy, atol=0.01)
 
 
+def test_confidences_at_their_ends_stay_probabilities() -> None:
+    two, vote = places((5, 5), (5, 9), (9, 5)), Ring(2, SIZE, None).vote
+    said = [vote(two, np.array([sure], np.float32))[1][0] for sure in ((0, 0, 0), (1, 1, 0), (1, 1, 1))]
+    assert 0 <= said[0] < 1e-3 < said[1] < 1 == said[2]
+
+
 def test_agreement_keeps_the_very_numbers() -> None:
     own = np.array([[0.1, 0.7]], np.float32)
     xy, _ = Ring(2, SIZE, None).vote(np.repeat(own[None], 3, axis=1), np.full((1, 3), 0.3, np.float32))
@@ -115,7 +124,11 @@ def test_few_points_of_a_video_have_rings_and_many_have_none(
     track(frames, few, quality="fast", **options)
     track(frames, grid, quality="best", **options)
     track(frames[:1], grid, alone=True, **options)
-    assert followed == [3 * 9, 81, 3, 81 * 9, 81 * 9 + 144]
+    track(frames, grid, ring=2, **options)
+    track(frames, few, ring=0, **options)
+    assert followed == [3 * 9 + 144, 81, 3, 81 * 9 + 144, 81 * 9 + 144, 81 * 3 + 144, 3]
+    with pytest.raises(InputError, match="ring: -1"):
+        track(frames, few, ring=-1, **options)
 
 
 def test_rings_know_where_and_when_their_points_begin(network: PointNetwork, frames: np.ndarray) -> None:

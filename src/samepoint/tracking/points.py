@@ -15,7 +15,7 @@ from ..models.weights import load_model
 from ..structures import Queries, Tracks, Video
 from .hindsight import Review
 from .quality import QUALITIES, Quality, ShortSide, named_quality
-from .ring import Ring
+from .ring import LATE_DOUBT, Ring
 from .tracker import Method, PointTracker
 
 SUPPORT = 12
@@ -32,6 +32,7 @@ def track(
     quality: Quality = "balanced",
     backward: bool = False,
     alone: bool = False,
+    ring: int | None = None,
     short_side: ShortSide = "auto",
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -40,9 +41,9 @@ def track(
     """Follow points through a video.
 
     Unlike the streaming ``PointTracker``, it knows what comes after a frame: confidences make use of the three frames
-    before and after, and of what the other points do, where the model has learnt to (``Hindsight``). Positions do not
-    depend on other points, but on how many there are: few ones are followed with a ring of others around each
-    (:mod:`samepoint.tracking.ring`), see ``quality``.
+    before and after, and of what other points do, where the model has learnt to (``Hindsight``). Few points are
+    followed with a ring of others around each (:mod:`samepoint.tracking.ring`, see ``quality``) and in the company of a
+    grid of our own; nothing that is said of one depends on the other queries. Of many points, positions do not either.
 
     Args:
         video: a file, a folder of pictures, uint8 frames (T, H, W, 3), a camera index, a URL, or a ``Video``.
@@ -55,6 +56,8 @@ def track(
         backward: also follow each point back from its frame to the first; else positions before the query are NaN.
         alone: nothing that is said of a point depends on the other queries, as benchmarks demand. A grid of our own
             points, given in the first frame, keeps each of them company instead, and each has a ring if one may.
+        ring: points followed around each one; by default what the quality says for so many points, none with a
+            ``method`` or a network without a refiner.
         short_side: working resolution; larger finds finer detail and takes longer; None keeps the video's own,
             ``"auto"`` leaves it to the quality: 480 for ``"balanced"``.
         device: ``"cpu"``, ``"cuda"``, ...; the model's by default.
@@ -65,7 +68,8 @@ def track(
         Tracks of N points through T frames, in pixels of the video.
 
     Raises:
-        InputError: no query, a query outside the video, a video that cannot be read, an unknown model or quality.
+        InputError: no query, a query outside the video, a video that cannot be read, an unknown model or quality, a
+            ring of fewer than 0.
     """
     named_quality(quality)
     clip = video if isinstance(video, Video) else Video(video)
@@ -92,8 +96,9 @@ def track(
         if progress:
             progress(done, total)
 
-    refined = method is None and isinstance(network, PointNetwork)
-    ring = QUALITIES[quality].followers(1 if alone else len(queries)) if refined else 0
+    if ring is None:
+        refined = method is None and isinstance(network, PointNetwork)
+        ring = QUALITIES[quality].followers(1 if alone else len(queries)) if refined else 0
     xy, confidence = _run(tracker(), clip, clip.size, queries, report, alone, ring)
     frames = xy.shape[1]
     queries.check(clip.size, frames)
@@ -120,7 +125,7 @@ def _run(
     around = followed = ring.around(queries)
     review = None
     if isinstance(tracker.network, PointNetwork):
-        if alone:
+        if alone or followers:  # a ring of its own would be poor company: it always agrees
             grid = Queries.grid(SUPPORT, size)
             followed = Queries.concat([around, grid])
         review = Review(tracker.network.hindsight, len(followed), support=len(followed) - len(around))
@@ -153,5 +158,5 @@ def _voted(ring: Ring, start: np.ndarray, xy: np.ndarray, confidence: np.ndarray
     here = np.isfinite(xy[:, 0, 0])
     where, sure = np.full((len(xy), 2), np.nan, np.float32), np.zeros(len(xy), np.float32)
     if here.any():
-        where[here], sure[here] = ring.vote(ring.places(start[here], xy[here]), confidence[here])
+        where[here], sure[here] = ring.vote(ring.places(start[here], xy[here]), confidence[here], LATE_DOUBT)
     return where, sure

@@ -75,7 +75,7 @@ class Validation:
         xy, visible = clip.tracks(start, 0)
         queries = Queries(frame=np.zeros(len(start), np.int64), xy=start)
         # The tracker lays the network out for inference, which the student in training must not notice.
-        return xy, visible, track(clip.frames, queries, model=copy.deepcopy(student), short_side=None)
+        return xy, visible, track(clip.frames, queries, model=copy.deepcopy(student), ring=0, short_side=None)
 
     @torch.inference_mode()
     def pictures(self, student: Student) -> dict[str, np.ndarray]:
