@@ -118,10 +118,15 @@ def test_queries_do_not_depend_on_each_other(tmp_path) -> None:
         one = follow(frames, frame[n : n + 1], xy[n : n + 1], settings, model, backward=True)
         np.testing.assert_allclose(together["xy"][n], one["xy"][0], atol=1e-3)
         np.testing.assert_allclose(together["confidence"][n], one["confidence"][0], atol=1e-4)
-    # The tracker itself does listen to the others.
-    heard = follow(frames, frame, xy, replace(settings, alone=False), model)
-    assert np.abs(heard["confidence"] - together["confidence"]).max() > 1e-3
-    np.testing.assert_allclose(heard["xy"], together["xy"])
+    few = follow(frames, frame, xy, replace(settings, alone=False), model)
+    np.testing.assert_array_equal(few["confidence"], together["confidence"])  # rings have the grid for company, too
+    # The tracker itself does listen to the others where they are many.
+    many = np.concatenate([xy, np.random.default_rng(1).uniform(1, 31, (70, 2))])
+    heard, one = (
+        follow(frames, np.zeros(n, np.int64), many[:n], replace(settings, alone=False), model) for n in (73, 66)
+    )
+    assert np.abs(heard["confidence"][:3] - one["confidence"][:3]).max() > 1e-3
+    np.testing.assert_allclose(heard["xy"][:3], one["xy"][:3], atol=1e-3)
     assert not any(point_settings(None, family, True).alone for family in ("badja", "jhmdb"))
 
 

@@ -125,12 +125,13 @@ def test_a_short_side_that_is_asked_for_stands(tiny: PointNetwork) -> None:
 
 def test_track_takes_it(tiny: PointNetwork) -> None:
     clip, queries = frames(3), Queries.at([(10, 10), (20.5, 8)])
-    plain = samepoint.track(clip, queries, model=tiny, short_side=None, dtype=torch.float32)
+    options = {"model": tiny, "ring": 0, "short_side": None, "dtype": torch.float32}
+    plain = samepoint.track(clip, queries, **options)
     for name in NAMES:
         tracker = PointTracker(tiny, quality=name, short_side=None, dtype=torch.float32)
         tracker.add(queries)
         expected = [tracker.step(frame).xy for frame in clip]
-        found = samepoint.track(clip, queries, model=tiny, quality=name, short_side=None, dtype=torch.float32)
+        found = samepoint.track(clip, queries, quality=name, **options)
         np.testing.assert_array_equal(found.xy, np.stack(expected, axis=1))
         if name == "balanced":
             np.testing.assert_array_equal(found.xy, plain.xy)
@@ -138,9 +139,15 @@ def test_track_takes_it(tiny: PointNetwork) -> None:
 
 def test_the_guide_has_the_same_table() -> None:
     text = (Path(__file__).resolve().parents[2] / "docs" / "tracking.md").read_text()
-    listed = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
-    known = [(name, each.short_side, each.refine.iterations, each.refine.context) for name, each in QUALITIES.items()]
-    assert [(name, *map(int, numbers)) for name, *numbers in listed] == known
+    listed = re.findall(
+        r"^\| `(\w+)` \| (\d+) \| (\d+) \| (\d+) \| (?:none|up to ([\d,]+) points) \|$", text, re.MULTILINE
+    )
+    known = [
+        (name, each.short_side, each.refine.iterations, each.refine.context, each.ring_points)
+        for name, each in QUALITIES.items()
+    ]
+    numbers = [(name, *(int(number.replace(",", "") or 0) for number in row)) for name, *row in listed]
+    assert numbers == known
 
 
 def test_misuse_is_explained(tiny: PointNetwork) -> None:
