@@ -11,7 +11,7 @@ from samepoint.models.network import PointNetwork
 from samepoint.structures import Queries
 from samepoint.tracking import PointTracker, RingTracker, track
 from samepoint.tracking.quality import QUALITIES
-from samepoint.tracking.ring import DOUBT, LATE_DOUBT, RADIUS, Ring
+from samepoint.tracking.ring import DOUBT, RADIUS, Ring
 from tests.models.test_network import TINY
 
 SIZE = (240, 320)
@@ -41,8 +41,6 @@ def test_a_point_that_strays_is_outvoted_and_doubted() -> None:
     np.testing.assert_allclose(xy, [[50, 60]], atol=0.01)
     odds = (np.log(0.9 / 0.1) + 4 * np.log(0.8 / 0.2)) / 5 - DOUBT
     assert confidence[0] == pytest.approx(1 / (1 + np.exp(-odds)))
-    late = Ring(4, SIZE, None).vote(places((200, 100), *there), np.full((1, 5), 0.8, np.float32), LATE_DOUBT)[1]
-    assert late[0] == pytest.approx(1 / (1 + np.exp(LATE_DOUBT) / 4))
 
 
 def test_those_who_are_sure_have_more_say_than_many_who_are_not() -> None:

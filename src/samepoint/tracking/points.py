@@ -15,7 +15,7 @@ from ..models.weights import load_model
 from ..structures import Queries, Tracks, Video
 from .hindsight import Review
 from .quality import QUALITIES, Quality, ShortSide, named_quality
-from .ring import LATE_DOUBT, Ring
+from .ring import Ring
 from .tracker import Method, PointTracker
 
 SUPPORT = 12
@@ -158,5 +158,5 @@ def _voted(ring: Ring, start: np.ndarray, xy: np.ndarray, confidence: np.ndarray
     here = np.isfinite(xy[:, 0, 0])
     where, sure = np.full((len(xy), 2), np.nan, np.float32), np.zeros(len(xy), np.float32)
     if here.any():
-        where[here], sure[here] = ring.vote(ring.places(start[here], xy[here]), confidence[here], LATE_DOUBT)
+        where[here], sure[here] = ring.vote(ring.places(start[here], xy[here]), confidence[here])
     return where, sure

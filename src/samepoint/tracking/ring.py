@@ -23,8 +23,8 @@ _POWER = 2  # of the confidences in the vote
 _LEAST = 1e-3  # weight of a follower without any confidence
 _SAME = 1e-3  # pixels
 _MOST = 9.2  # log odds of a follower: of 1 in 10,000
-DOUBT, LATE_DOUBT = 0.25, 0.6
-"""Log odds by which followers together say "seen" too readily, at once and with hindsight: fitted on rendered clips."""
+DOUBT = 0.25
+"""Log odds by which followers together say "seen" too readily, measured on rendered clips."""
 
 
 class StreamingTracker(Protocol):
@@ -69,16 +69,15 @@ class Ring:
         """Where followers at ``xy`` (N, F, 2), given at ``start``, say that their points are."""
         return xy - (start - start[:, :1])
 
-    def vote(self, places: np.ndarray, confidence: np.ndarray, doubt: float = DOUBT) -> tuple[np.ndarray, np.ndarray]:
+    def vote(self, places: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where N points are by their followers.
 
         The place with the most support nearby is found and improved by mean shift, each follower with the square of
-        its confidence; the log odds of the point's confidence are the mean of all, less ``doubt``.
+        its confidence; the log odds of the point's confidence are the mean of all, less :data:`DOUBT`.
 
         Args:
             places: (N, F, 2) of F followers, the point's own first, in pixels of the video.
             confidence: (N, F). Where all are 1, in the frame where a point is given, so is that of the point.
-            doubt: see :data:`DOUBT`.
 
         Returns:
             float32 (N, 2) and (N,), 0 outside the frame. Where all agree to a thousandth of a pixel, the point's own
@@ -94,7 +93,7 @@ class Ring:
         agree = (np.linalg.norm(xy - xy[:, :1], axis=2) <= _SAME).all(axis=1)
         found = np.where(agree[:, None], xy[:, 0], best).astype(np.float32)
         with np.errstate(divide="ignore"):
-            odds = np.clip(np.log(sure) - np.log1p(-sure), -_MOST, _MOST).mean(axis=1) - doubt
+            odds = np.clip(np.log(sure) - np.log1p(-sure), -_MOST, _MOST).mean(axis=1) - DOUBT
         seen = np.where((sure == 1).all(axis=1), 1, 1 / (1 + np.exp(-odds)))
         within = inside(torch.from_numpy(found), self.size).numpy()
         return found, np.where(within, seen, 0).astype(np.float32)
