@@ -169,5 +169,16 @@ def test_frame_by_frame_it_is_the_same_but_for_hindsight(network: PointNetwork, 
     np.testing.assert_allclose(state.confidence[:1], sure, atol=1e-4)
 
 
+def test_frames_before_the_first_query_cost_nothing(
+    network: PointNetwork, frames: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    add = PointTracker.add
+    monkeypatch.setattr(PointTracker, "add", lambda self, queries: given.extend(queries.frame) or add(self, queries))
+    track(frames, Queries([4, 3], [(20, 30), (5, 5)]), model=network, short_side=None)
+    assert set(given) == {3, 4}
+    assert given.count(3) == 9 + 144
+
+
 def test_only_the_slowest_setting_gives_many_points_rings() -> None:
     assert [QUALITIES[name].followers(200) for name in ("fast", "balanced", "best")] == [0, 0, 8]

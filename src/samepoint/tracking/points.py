@@ -43,7 +43,8 @@ def track(
     Unlike the streaming ``PointTracker``, it knows what comes after a frame: confidences make use of the three frames
     before and after, and of what other points do, where the model has learnt to (``Hindsight``). Few points are
     followed with a ring of others around each (:mod:`samepoint.tracking.ring`, see ``quality``) and in the company of a
-    grid of our own; nothing that is said of one depends on the other queries. Of many points, positions do not either.
+    grid of our own, laid into the first frame with a query; nothing else that is said of one depends on the other
+    queries. Of many points, positions do not either.
 
     Args:
         video: a file, a folder of pictures, uint8 frames (T, H, W, 3), a camera index, a URL, or a ``Video``.
@@ -126,7 +127,7 @@ def _run(
     review = None
     if isinstance(tracker.network, PointNetwork):
         if alone or followers:  # a ring of its own would be poor company: it always agrees
-            grid = Queries.grid(SUPPORT, size)
+            grid = Queries.grid(SUPPORT, size, 0 if alone else int(queries.frame.min()))
             followed = Queries.concat([around, grid])
         review = Review(tracker.network.hindsight, len(followed), support=len(followed) - len(around))
         review.start(np.arange(len(followed)), followed.frame, followed.xy)

@@ -59,7 +59,7 @@ class QualitySettings:
 QUALITIES: dict[Quality, QualitySettings] = {
     "fast": QualitySettings.of(320, iterations=1, context=3),
     "balanced": QualitySettings(480, RefineSettings(), PropagationSettings(), ring=8, ring_points=64),
-    "best": QualitySettings.of(640, iterations=3, context=7, ring=8, ring_points=1024),
+    "best": QualitySettings.of(640, iterations=3, context=7, ring=8, ring_points=256),
 }
 """The whole of what the setting does; ``balanced`` is what each method does by default, but for the ring, which is of
 recorded videos and keypoints."""
