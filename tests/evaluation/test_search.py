@@ -139,6 +139,11 @@ def test_masks_say_by_whose_looks_they_were_made(model: str, companion: str | No
     told = run("davis-2016", root, tmp_path / "r.json", *more)["settings"]["masks"]
     assert told["appearance"] == 1
     assert (told["companion"] or {}).get("name") == companion
-    told = run("davis-2016", root, tmp_path / "c.json", *more[:2], "--protocol", "crw", "--limit", "1")["settings"]
-    assert told["masks"]["appearance"] == 0
-    assert "companion" not in told["masks"]
+
+
+def test_published_masks_know_nothing_of_looks(tmp_path) -> None:
+    root = trees.make(tmp_path / "data", "davis-2016")
+    more = ("--model", "samepoint-base", "--protocol", "crw", "--limit", "1")
+    told = run("davis-2016", root, tmp_path / "r.json", *more)["settings"]["masks"]
+    assert told["appearance"] == 0
+    assert "companion" not in told

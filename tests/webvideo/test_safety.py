@@ -132,7 +132,11 @@ def test_what_was_checked_is_what_is_connected_to(monkeypatch: pytest.MonkeyPatc
     asked: list[str] = []
     connected: list[Any] = []
 
-    def answer(host: str, port: int, *_: Any) -> list[Any]:
+    real = socket.getaddrinfo
+
+    def answer(host: str, port: int, *others: Any) -> list[Any]:
+        if host != "rebinds.example":  # a thread that an earlier test left behind
+            return real(host, port, *others)
         asked.append(host)
         address = "93.184.216.34" if len(asked) == 1 else "127.0.0.1"
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
