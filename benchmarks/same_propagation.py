@@ -1,10 +1,12 @@
 """Features judged by the same propagation of masks: J&F on DAVIS-2016, cells of one size, and seconds.
 
-    python -m benchmarks.same_propagation samepoint-base dinov2_vits14.safetensors --data DAVIS [--limit N] [--json]
+    python -m benchmarks.same_propagation samepoint-base dinov2_vits14.safetensors --data DAVIS
+        [--stride S] [--appearance W] [--limit N] [--json]
 
-Each network's coarsest map, at the working size nearest to a short side of 480 that its cells divide; windows of 64
-pixels to either side, ten key cells, five previous frames beside the first. A transformer's cells are 14 pixels wide,
-our coarsest 16. What `samepoint segment` does, with its finer map, stands in the results beside it.
+Each network's coarsest map, or that whose stride is nearest to S, at the working size nearest to a short side of 480
+that its cells divide; windows of 64 pixels to either side, ten key cells, five previous frames beside the first. A
+transformer's cells are 14 pixels wide, our coarsest 16. With W, to which `segment` gives 1, also by what objects look
+like in each network's own maps. What `samepoint segment` does stands in the results beside it.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from samepoint.tracking import MaskSettings, segment
 SHORT_SIDE, REACH = 480, 64
 
 
-def settings_for(stride: int) -> MaskSettings:
+def settings_for(stride: int, appearance: float = 0) -> MaskSettings:
     """The propagation for a map of this stride."""
     return MaskSettings(
         size=max(1, round(SHORT_SIDE / stride)) * stride,
@@ -37,14 +39,18 @@ def settings_for(stride: int) -> MaskSettings:
         context=5,
         window=Window.circle(REACH / stride),
         topk=10,
-        appearance=0,
+        appearance=appearance,
     )
 
 
-def measure(name: str, root: Path, limit: int | None) -> dict[str, Any]:
+def measure(
+    name: str, root: Path, limit: int | None, stride: int | None = None, appearance: float = 0
+) -> dict[str, Any]:
     """J&F of each sequence, their mean, and the seconds of all."""
     network = load_features(name).network
-    settings = settings_for(max(lattice.stride for lattice in network.lattices))
+    strides = [lattice.stride for lattice in network.lattices]
+    chosen = max(strides) if stride is None else min(strides, key=lambda each: abs(each - stride))
+    settings = settings_for(chosen, appearance)
     scores, began, frames = {}, time.perf_counter(), 0
     for sequence in davis.sequences(root, "davis-2016")[:limit]:
         truth = np.stack([sequence.mask(index) for index in range(len(sequence.video))])
@@ -78,11 +84,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("models", nargs="+", help="names or files")
     parser.add_argument("--data", type=Path, required=True, help="DAVIS, as `samepoint evaluate davis-2016` takes it")
     parser.add_argument("--limit", type=int, help="only the first sequences")
+    parser.add_argument("--stride", type=int, help="of the map to take, or the nearest to it; the coarsest by default")
+    parser.add_argument("--appearance", type=float, default=0, help="weight of what objects look like")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     keep_freed_memory()
     try:
-        found = {name: measure(name, options.data, options.limit) for name in options.models}
+        how = (options.data, options.limit, options.stride, options.appearance)
+        found = {name: measure(name, *how) for name in options.models}
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

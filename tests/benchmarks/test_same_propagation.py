@@ -35,5 +35,8 @@ def test_networks_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         assert each["J&F"] == pytest.approx(sum(each["sequences"].values()) / len(each["sequences"]))
     assert same_propagation.main([models[0], "--data", str(root), "--limit", "1"]) == 0
     assert "| J&F |" in capsys.readouterr().out
+    finer = ["--limit", "1", "--stride", "5", "--appearance", "1", "--json"]
+    assert same_propagation.main([models[0], "--data", str(root), *finer]) == 0
+    assert json.loads(capsys.readouterr().out)[models[0]]["stride"] == 4
     assert same_propagation.main([models[0], "--data", str(tmp_path / "nowhere")]) == 2
     assert "nowhere" in capsys.readouterr().err

@@ -20,7 +20,7 @@ def quantise(source: Path, target: Path, names: Sequence[str], calibration: Sequ
     """Static quantisation: weights by channel, activations by the ranges that they have on ``calibration``.
 
     The first operation and the last before each output stay float32: they are cheap, and their rounding counts most.
-    Weights take seven bits of the eight: processors without VNNI add two products in 16 bits, which overflow with eight.
+    Weights take seven bits of the eight: processors without VNNI add two products in 16 bits, and eight would overflow.
 
     Args:
         source: a float32 ONNX file.
