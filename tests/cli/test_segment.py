@@ -216,6 +216,15 @@ class TestGoingOn:
         assert main([*command, "--render", "seen.mp4"]) == 0
         assert Path("seen.mp4").exists()
 
+    def test_a_setting_that_was_none_and_is_no_more_changes_nothing(self, clip: str, mask: Path, capfd) -> None:
+        command = ["segment", clip, "--mask", str(mask), "-o", "out"]
+        assert main(command) == 0
+        record = json.loads(Path("out/segment.json").read_text())
+        record["made_with"]["settings"]["gone"] = None
+        Path("out/segment.json").write_text(json.dumps(record))
+        assert main([*command, "--json"]) == 0
+        assert json.loads(capfd.readouterr().out.splitlines()[-1])["frames_before"] == FRAMES
+
     def test_other_settings_ask_for_overwrite(self, clip: str, mask: Path, capfd) -> None:
         command = ["segment", clip, "--mask", str(mask), "-o", "out"]
         assert main(command) == 0

@@ -140,6 +140,17 @@ def missing_by(matcher: Matcher, shares: list[float], monkeypatch: pytest.Monkey
     monkeypatch.setattr(matcher, "carry", lambda *_: (torch.zeros(len(shares), 2), evidence))
 
 
+def test_a_matcher_in_training_stays_in_it() -> None:
+    torch.manual_seed(0)
+    matcher = Matcher(MatcherConfig.tiny()).train()
+    model = as_pair_model(matcher)
+    assert matcher.training
+    assert isinstance(model, LearntMatcher)
+    assert not model.matcher.training
+    matcher.eval()
+    assert as_pair_model(matcher).matcher is matcher
+
+
 def test_mutual_decides_where_nothing_was_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Above the tenth of a new matcher, too; a fitted one, who is sure of everything, can only lose by it."""
     network = Matcher(MatcherConfig.tiny()).eval()

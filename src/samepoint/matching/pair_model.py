@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..models.features import FeatureNetwork, as_module, load_network
+from ..models.inference import for_inference
 from ..models.match_confidence import MATCH_EVIDENCE, MatchConfidence
 from ..models.matcher import Columns, Matcher
 from ..models.weights import TABLE
@@ -154,7 +155,7 @@ class LearntMatcher:
     def __init__(
         self, matcher: Matcher, *, mutual: float | None = None, device: torch.device | str | None = None
     ) -> None:
-        self.matcher = (matcher if device is None else matcher.to(device)).eval()
+        self.matcher = for_inference(matcher, device)
         self.mutual = mutual
 
     def encode(self, picture: Picture) -> tuple[Columns, tuple[int, int]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import cv2
 import numpy as np
 import torch
@@ -11,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..geometry import fit_size
+from ..models.inference import for_inference
 from ..models.precision import autocast, prefers_bf16
 
 WorkingSize = int | tuple[int, int] | None
@@ -43,12 +42,10 @@ class FrameEncoder:
             raise InputError(f"a model for videos must give features, {type(network).__name__} gives none")
         if dtype not in (None, torch.float32, torch.bfloat16):
             raise InputError(f"dtype: expected float32 or bfloat16, got {dtype}")
-        first = next(network.parameters())
-        self.device = first.device if device is None else torch.empty(0, device=device).device  # cuda: cuda:0
+        network = for_inference(network, device)
+        self.device = next(network.parameters()).device
         self.bf16 = prefers_bf16(self.device) if dtype is None else dtype == torch.bfloat16
-        if network.training or any(one.device != self.device for one in network.parameters()):
-            network = copy.deepcopy(network)  # the caller's stays as it is
-        self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.size = size
 
     def __call__(self, frame: np.ndarray) -> tuple[Tensor, ...]:

@@ -156,8 +156,10 @@ def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any])
         if old == new:
             continue
         if isinstance(old, dict) and isinstance(new, dict):
-            part = next(key for key in {**old, **new} if old.get(key) != new.get(key))
-            name, old, new = f"{name}, {part}", old.get(part), new.get(part)
+            parts = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+            if not parts:  # what one does not name is None in the other
+                continue
+            name, old, new = f"{name}, {parts[0]}", old.get(parts[0]), new.get(parts[0])
         raise InputError(
             f"{folder}: its masks were made with {name}: {old}, now it is {new}; choose another folder, or "
             "--overwrite to make them anew"
