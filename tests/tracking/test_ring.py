@@ -114,17 +114,18 @@ def test_few_points_of_a_video_have_rings_and_many_have_none(
     followed: list[int] = []
     add = PointTracker.add
     monkeypatch.setattr(PointTracker, "add", lambda self, queries: followed.append(len(queries)) or add(self, queries))
-    grid = Queries.grid(9, (48, 64))
+    grid, many = Queries.grid(9, (48, 64)), Queries.grid(13, (48, 64))
     few = Queries(grid.frame[:3], grid.xy[:3])
     options = {"model": network, "short_side": None}
     track(frames, few, **options)
     track(frames, grid, **options)
+    track(frames, many, **options)
     track(frames, few, quality="fast", **options)
     track(frames, grid, quality="best", **options)
     track(frames[:1], grid, alone=True, **options)
     track(frames, grid, ring=2, **options)
     track(frames, few, ring=0, **options)
-    assert followed == [3 * 9 + 144, 81, 3, 81 * 9 + 144, 81 * 9 + 144, 81 * 3 + 144, 3]
+    assert followed == [3 * 9 + 144, 81 * 7 + 144, 169, 3, 81 * 9 + 144, 81 * 9 + 144, 81 * 3 + 144, 3]
     with pytest.raises(InputError, match="ring: -1"):
         track(frames, few, ring=-1, **options)
 

@@ -50,7 +50,8 @@ def propagate_keypoints(
 
     Each joint is followed forward from each of its labels to the next, and backward to the one before; where both
     reach a frame they are weighed by confidence and by nearness to their labels, and their confidence falls where they
-    disagree. Up to 64 joints have a ring of points around each (:mod:`samepoint.tracking.ring`).
+    disagree. Up to 64 joints have a ring of points around each (:mod:`samepoint.tracking.ring`), up to 144 a smaller
+    one.
     Labelled joints stay exactly where they are. A joint that a label says is missing stays so until it is
     labelled again; one whose label lies outside the frame is kept, but not followed.
 

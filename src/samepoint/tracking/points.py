@@ -53,7 +53,8 @@ def track(
         method: makes, for the network, what carries points from frame to frame; by default ``RefinedPoints`` for a
             network that has a refiner, else ``PropagatedPoints``.
         quality: ``"fast"``, ``"balanced"`` or ``"best"``: what the default method may cost, see
-            :data:`~samepoint.tracking.quality.QUALITIES`; ``"balanced"`` gives up to 64 points a ring each.
+            :data:`~samepoint.tracking.quality.QUALITIES`; ``"balanced"`` gives up to 64 points a ring each, up
+            to 144 a smaller one.
         backward: also follow each point back from its frame to the first; else positions before the query are NaN.
         alone: nothing that is said of a point depends on the other queries, as benchmarks demand. A grid of our own
             points, given in the first frame, keeps each of them company instead, and each has a ring if one may.

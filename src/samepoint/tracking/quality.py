@@ -21,6 +21,8 @@ Search = Literal["full", "coarse-to-fine"]
 ShortSide = int | Literal["auto"] | None
 """Working resolution: this short side in pixels, what the quality says, or the video's own size."""
 
+_LEAST_RING = 3  # followers: fewer cannot outvote a point that went astray and one of them with it
+
 
 @dataclass(frozen=True)
 class QualitySettings:
@@ -32,7 +34,8 @@ class QualitySettings:
         propagation: how a network without one does; the work grows with its context.
         ring: points followed around each one by the refiner, which multiply the work for it
             (:mod:`samepoint.tracking.ring`).
-        ring_points: with more points than that none has a ring.
+        ring_points: with more points rings are smaller, so that not more are followed in all, and at last there is
+            none.
     """
 
     short_side: int
@@ -50,10 +53,11 @@ class QualitySettings:
     def followers(self, points: int) -> int:
         """In the ring of each of so many points.
 
-        >>> QUALITIES["balanced"].followers(64), QUALITIES["balanced"].followers(65)
-        (8, 0)
+        >>> [QUALITIES["balanced"].followers(points) for points in (1, 64, 65, 144, 145)]
+        [8, 8, 7, 3, 0]
         """
-        return self.ring if points <= self.ring_points else 0
+        affordable = (1 + self.ring) * self.ring_points // max(points, 1) - 1
+        return min(self.ring, affordable) if affordable >= _LEAST_RING else 0
 
 
 QUALITIES: dict[Quality, QualitySettings] = {
