@@ -90,6 +90,15 @@ class TestWriting:
         assert (facts["objects"], facts["frames"], facts["frames_before"]) == ([1, 3], FRAMES, 0)
         assert (facts["width"], facts["height"], facts["outputs"]) == (64, 48, ["out"])
         assert sorted(path.name for path in Path("out").glob("*.png"))[:2] == ["img10.png", "img11.png"]
+        for t in range(FRAMES):  # another video of the same names, size and length
+            Image.fromarray(np.full((48, 64, 3), 40 * t, np.uint8)).save(f"frames/img{t + 7}.jpg")
+        assert main(["segment", "frames", "--mask", str(mask), "-o", "out"]) == 2
+        assert "out: its masks were made with bytes: " in capsys.readouterr().err
+
+    def test_looks_of_untrained_features(self, clip: str, mask: Path) -> None:
+        command = ["segment", clip, "--mask", str(mask), "-o", "out", "--appearance", "fgvc-untrained"]
+        assert main(command) == 0
+        assert json.loads(Path("out/segment.json").read_text())["made_with"]["companion"] == {"name": "fgvc-untrained"}
 
     def test_what_tells_objects_by_their_looks_is_told_and_kept(self, clip: str, mask: Path, capsys) -> None:
         command = ["segment", clip, "--mask", str(mask), "-o"]

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from samepoint.errors import InputError, LiveError
+from samepoint.io.keypoints import place_in_video
 from samepoint.models.network import PointNetwork
 from samepoint.structures import Keypoints, Queries, Video
-from samepoint.tracking.keypoints import HIDDEN, propagate_keypoints, suggest_frames
+from samepoint.structures.keypoints import HIDDEN
+from samepoint.tracking.keypoints import propagate_keypoints, suggest_frames
 from samepoint.tracking.tracker import TrackState
 from tests.models.test_network import TINY
 
@@ -105,6 +107,9 @@ def test_hidden_and_outside_labels() -> None:
     assert (found.confidence[6:, 0, 0] <= HIDDEN).all()
     assert not found.visible[:, 0, 0].any()
     assert found.visible[6:9, 0, 1].all()
+    assert found.confidence[5, 0, 0] == 1
+    tracks = found.to_tracks(25, (48, 64))
+    np.testing.assert_array_equal(tracks.visible, found.visible[:, 0].T)
     outside = Keypoints([0, 5], [[[[10, 10]]], [[[-2, 10]]]], ("nose",))
     found = carry(outside, (0, 0), (0, 0))
     assert found.xy[5].ravel().tolist() == [-2, 10]
@@ -139,6 +144,9 @@ def test_a_network_finds_the_way_back(tmp_path: Path) -> None:
     assert found.known[:, 0].tolist() == [[True, False]] * 4
     np.testing.assert_array_equal(found.xy[1], labels.xy[0])
     assert found.size == (32, 48)
+    part = Video(tmp_path)[2:0:-1]
+    found = propagate_keypoints(part, place_in_video(labels, part), model=PointNetwork(TINY).eval(), short_side=None)
+    assert found.images == ("labeled-data/x/img6.png", "labeled-data/x/img3.png")
 
 
 def test_bad_labels() -> None:

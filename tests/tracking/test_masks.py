@@ -131,6 +131,40 @@ def test_an_object_that_was_in_sight_before_it_was_given_is_not_background_there
     assert anchor.labels.sum(0).numpy() == pytest.approx(1, abs=1e-5)
 
 
+def test_one_given_later_takes_nothing_from_masks_given_before() -> None:
+    """It stands where another stood and is hidden now; when that comes back, it is still itself."""
+    empty = noise()
+    hidden, back = empty.copy(), empty.copy()
+    hidden[3:9, 4:12] = noise(1)[3:9, 4:12]
+    stream = tracker(NEAREST)
+    stream.add(box(3, 9, 4, 12))
+    for frame in (empty, hidden, hidden):
+        stream.step(frame)
+    stream.add(box(3, 9, 4, 12, label=2))
+    anchor = stream._method.anchors[0]
+    assert (anchor.labels.argmax(0).numpy() == box(3, 9, 4, 12)).all()
+    assert anchor.labels.sum(0).numpy() == pytest.approx(1, abs=1e-5)
+    assert (stream.step(back) == box(3, 9, 4, 12)).all()
+
+
+def test_what_a_correction_leaves_goes_to_nobody_who_had_no_share_in_it() -> None:
+    method, cells = PropagatedMasks(PLAIN), Cells(torch.ones(1, 1, 3))
+    method.give(0, cells, {1: torch.tensor([[1.0, 1, 0]]), 2: torch.tensor([[0.0, 0, 1]])})
+    method.soft = torch.tensor([[0.002, 0.3, 0], [0.997, 0.4, 0], [0.001, 0.3, 1]])[:, None]
+    method.now = method.anchors[-1]
+    labels = method.give(0, cells, {1: torch.zeros(1, 3)})
+    torch.testing.assert_close(labels[:, 0], torch.tensor([[1.0, 0.5, 0], [0, 0, 0], [0, 0.5, 1]]))
+
+
+def test_a_mask_of_another_size_can_be_given_anew() -> None:
+    stream = tracker()
+    stream.add(np.ones((4, 4), np.uint8))
+    with pytest.raises(InputError, match="mask of frame 0: is 4x4, but the frames are 28x20"):
+        stream.step(noise())
+    stream.add(box(3, 9, 4, 12))
+    assert (stream.step(noise()) == box(3, 9, 4, 12)).all()
+
+
 def test_a_second_mask_of_an_object_replaces_the_first() -> None:
     masks = segment(
         still(6), {0: box(3, 9, 4, 12), 2: box(5, 15, 14, 20)}, model=Pixels(), settings=PLAIN, dtype=torch.float32
@@ -325,21 +359,20 @@ class TestGrid:
 @given(st.integers(1, 8), st.integers(9, 60), st.integers(9, 60), st.sampled_from([0.5, 2.0]))
 def test_matrices_average_and_keep_straight_lines_straight(stride: int, work: int, pixels: int, offset: float) -> None:
     lattice = Lattice(stride, offset)
-    cells = max(2, -(-work // stride))
-    into = (
-        cells_from_pixels(lattice, cells, work, pixels) if lattice.to_pixels(torch.tensor(cells - 1)) < work else None
-    )
+    cells = max(2, -(-work // stride)) + 1  # a network that pads its input has some beyond the picture
+    into = cells_from_pixels(lattice, cells, work, pixels)
     back = pixels_from_cells(lattice, cells, work, pixels)
     assert back.sum(1).numpy() == pytest.approx(1, abs=1e-5)
     place = (torch.arange(pixels) + 0.5) * work / pixels
     centres = lattice.to_pixels(torch.arange(cells).float())
     inside = (place >= centres[0]) & (place <= centres[-1])
     assert (back @ centres)[inside].numpy() == pytest.approx(place[inside].numpy(), abs=1e-3)
-    if into is not None:
-        assert into.sum(1).numpy() == pytest.approx(1, abs=1e-5)
-        half = max(stride, work / pixels) / 2
-        whole = (centres - half >= 0) & (centres + half <= work)
-        assert (into @ place)[whole].numpy() == pytest.approx(centres[whole].numpy(), abs=0.13 * work / pixels)
+    assert into.sum(1).numpy() == pytest.approx(1, abs=1e-5)
+    half = max(stride, work / pixels) / 2
+    whole = (centres - half >= 0) & (centres + half <= work)
+    assert (into @ place)[whole].numpy() == pytest.approx(centres[whole].numpy(), abs=0.13 * work / pixels)
+    if centres[-1] - stride / 2 >= work:
+        assert into[-1].tolist() == [0] * (pixels - 1) + [1]
 
 
 def test_averaging_down_keeps_the_cells_where_they_are() -> None:

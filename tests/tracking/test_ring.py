@@ -93,8 +93,9 @@ def test_agreement_keeps_the_very_numbers() -> None:
 
 
 def test_no_ring_has_fewer_than_no_followers() -> None:
-    with pytest.raises(InputError, match="ring: -1 followers"):
-        Ring(-1, SIZE, None)
+    for number in (-1, 2.5):
+        with pytest.raises(InputError, match=f"ring: {number} followers"):
+            Ring(number, SIZE, None)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +141,23 @@ def test_rings_know_where_and_when_their_points_begin(network: PointNetwork, fra
     assert np.isnan(ahead.xy[0, :2]).all()
     assert np.isfinite(tracks.xy).all()
     assert (ahead.confidence[[0, 2], :2] == 0).all()
+
+
+def test_mistakes_are_told_of_the_points_that_were_given(network: PointNetwork, frames: np.ndarray) -> None:
+    ring = RingTracker(PointTracker(network, short_side=None), 8, (48, 64))
+    assert ring.add(Queries.at([])).tolist() == []
+    with pytest.raises(InputError, match=r"point 1 \(x=66, y=20\) lies outside the 64x48 frame"):
+        ring.add(Queries.at([(1, 1), (66, 20)]))
+    ring.add(Queries.at([(20, 30), (40, 10)]))
+    for frame in frames[:2]:
+        ring.step(frame)
+    with pytest.raises(InputError, match="point 1: its frame 0 has passed"):
+        ring.add(Queries([1, 0], [(1, 1), (2, 2)]))
+    ring.remove([1, 1])
+    assert ring.step(frames[2]).ids.tolist() == [0]
+    wrong = RingTracker(PointTracker(network, short_side=None), 8, (64, 48))
+    with pytest.raises(InputError, match="frame 0 is 64x48, the rings are for 48x64"):
+        wrong.step(frames[0])
 
 
 def test_frame_by_frame_it_is_the_same_but_for_hindsight(network: PointNetwork, frames: np.ndarray) -> None:

@@ -165,8 +165,11 @@ def told_by_looks(
 
 
 def _identity(model: str) -> dict[str, str]:
+    from samepoint.models.features import UNTRAINED
     from samepoint.models.weights import resolve, sha256
 
+    if model == UNTRAINED:
+        return {"name": model}
     return {"name": Path(model).name, "sha256": sha256(resolve(model))}
 
 

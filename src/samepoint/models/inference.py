@@ -11,13 +11,20 @@ from torch import nn
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def for_inference(network: Network, device: torch.device | str | None = None) -> Network:
-    """The network in evaluation mode on ``device``, where it is by default.
+def for_inference(
+    network: Network,
+    device: torch.device | str | None = None,
+    memory_format: torch.memory_format = torch.preserve_format,
+) -> Network:
+    """The network in evaluation mode on ``device``, where it is by default, its weights laid out in memory as asked.
 
-    One in training mode, or elsewhere than on the device, is copied: the caller's stays as it is.
+    One of which something would have to change is copied: the caller's stays as it is.
     """
     known = list(network.parameters())
     place = known[0].device if device is None else torch.empty(0, device=device).device  # cuda: cuda:0
-    if network.training or any(one.device != place for one in known):
+    laid_out = memory_format is torch.preserve_format or all(
+        one.is_contiguous(memory_format=memory_format) for one in known if one.dim() == 4
+    )
+    if network.training or not laid_out or any(one.device != place for one in known):
         network = copy.deepcopy(network)
-    return network.eval().to(place)
+    return network.eval().to(place, memory_format=memory_format)  # type: ignore[call-overload]

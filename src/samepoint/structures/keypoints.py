@@ -13,6 +13,10 @@ from samepoint.errors import InputError
 from samepoint.structures.checks import as_array, as_names, as_size
 from samepoint.structures.tracks import Tracks
 
+HIDDEN = 0.45
+"""Confidence at most, of tracks and in later frames, that comes from a label that is hidden: however sure a person was
+of the place, what is seen there is something else."""
+
 
 @dataclass(frozen=True, eq=False)
 class KeypointSource:
@@ -159,7 +163,8 @@ class Keypoints:
         if not np.array_equal(self.frame, np.arange(frames)):
             raise InputError("tracks need keypoints of every frame, in order from 0")
         xy = self.xy.reshape(frames, -1, 2).swapaxes(0, 1)
-        confidence = self.confidence.reshape(frames, -1).T
+        confidence = np.where(self.visible, self.confidence, np.minimum(self.confidence, HIDDEN))
+        confidence = confidence.reshape(frames, -1).T
         names = [self.joint_name(i, k) for i in range(individuals) for k in range(bodyparts)]
         return Tracks.from_confidence(xy, confidence, fps, size, names)
 

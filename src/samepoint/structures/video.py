@@ -81,6 +81,15 @@ class Video:
         object.__setattr__(self, "_range", found)  # counted once
         return found
 
+    @property
+    def source_frames(self) -> range:
+        """Indices of its frames in the source; a file is decoded once to count them. Raises LiveError of a live one.
+
+        >>> Video(np.zeros((9, 4, 6, 3), np.uint8))[2:8:3].source_frames
+        range(2, 8, 3)
+        """
+        return self._chosen()
+
     def _cut(self, start: int, stop: int | None) -> tuple[int, int | None] | None:
         """Frames ``start:stop`` of this video as a part of the source, without counting; None where that cannot be."""
         if self._range is not None or start < 0 or (stop is not None and stop < 0):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import torch
@@ -42,10 +44,9 @@ class FrameEncoder:
             raise InputError(f"a model for videos must give features, {type(network).__name__} gives none")
         if dtype not in (None, torch.float32, torch.bfloat16):
             raise InputError(f"dtype: expected float32 or bfloat16, got {dtype}")
-        network = for_inference(network, device)
-        self.device = next(network.parameters()).device
+        self.network: Any = for_inference(network, device, torch.channels_last)
+        self.device = next(self.network.parameters()).device
         self.bf16 = prefers_bf16(self.device) if dtype is None else dtype == torch.bfloat16
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.size = size
 
     def __call__(self, frame: np.ndarray) -> tuple[Tensor, ...]:

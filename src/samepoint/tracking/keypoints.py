@@ -15,6 +15,7 @@ from ..io.images import list_images
 from ..models.network import PointNetwork
 from ..models.weights import load_model
 from ..structures import Keypoints, Queries, Video
+from ..structures.keypoints import HIDDEN
 from .quality import QUALITIES
 from .ring import RingTracker, StreamingTracker
 from .tracker import PointTracker
@@ -22,7 +23,6 @@ from .tracker import PointTracker
 Progress = Callable[[int, "int | None"], None]
 
 AGREE = 0.02  # of the shorter side: two sides this far apart say half as surely where the joint is
-HIDDEN = 0.45  # confidence at most, from a label that is hidden: what is seen there is something else
 BEYOND = 0.1  # of the frame's side: labels farther outside belong to another video
 
 
@@ -230,10 +230,11 @@ def _pictures(clip: Video, labels: Keypoints) -> tuple[str, ...]:
         return ()
     first = labels.images[0]
     folder = first[: max(first.rfind("/"), first.rfind("\\")) + 1]
-    names = [folder + path.name for path in list_images(Path(clip.source))]
+    pictures = list_images(Path(clip.source))
+    names = [folder + pictures[index].name for index in clip.source_frames]
     for frame, name in zip(labels.frame, labels.images, strict=True):
         names[frame] = name
-    return tuple(names) if len(names) == len(clip) else ()
+    return tuple(names)
 
 
 def suggest_frames(keypoints: Keypoints, count: int) -> list[Suggestion]:

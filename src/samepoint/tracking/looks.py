@@ -28,7 +28,8 @@ class Looks:
         self.lattices = tuple(lattices) if companion is None else tuple(companion.network.lattices)
         strides = [lattice.stride for lattice in self.lattices]
         coarser = [index for index, stride in enumerate(strides) if stride > fine.stride]
-        self.levels = coarser if companion is None else [strides.index(max(strides))]
+        deepest = max(range(len(strides)), key=lambda index: (strides[index], index))
+        self.levels = coarser if companion is None else [deepest]
 
     def __call__(self, frame: np.ndarray, maps: Sequence[Tensor], cells: Tensor) -> Tensor:
         """(D, h, w), the last channel 1, of a frame uint8 RGB, the network's maps of it and its fine map (C, h, w)."""

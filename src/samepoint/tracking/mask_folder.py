@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..io.atomic import atomic_write
+from ..io.images import list_images
 from ..io.masks import mask_names, write_mask
 from ..structures import Video
 from .mask_tracker import MaskState, MaskTracker
@@ -41,7 +42,7 @@ def describe(
     source = Path(clip.source) if isinstance(clip.source, (str, Path)) else None
     return {
         "video": source.name if source else type(clip.source).__name__,
-        "bytes": source.stat().st_size if source and source.is_file() else None,
+        "bytes": _bytes(source),
         "size": list(clip.size),
         "length": len(clip),
         "masks": {str(frame): sha256(mask.tobytes()).hexdigest()[:16] for frame, mask in sorted(masks.items())},
@@ -50,6 +51,13 @@ def describe(
         "precision": tracker.precision,
         "companion": None if companion is None else dict(companion),
     }
+
+
+def _bytes(source: Path | None) -> int | None:
+    """Of a file, or of the pictures of a folder together."""
+    if source is None or not source.exists():
+        return None
+    return sum(each.stat().st_size for each in (list_images(source) if source.is_dir() else [source]))
 
 
 def segment_into(

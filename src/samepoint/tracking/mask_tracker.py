@@ -186,7 +186,7 @@ class MaskTracker:
         labels = as_labels(mask, f"mask of frame {at}")
         if not labels.any():
             raise InputError(f"mask of frame {at}: no object in it; expected labels from 1 to {VOID - 1}")
-        self._check_size(labels, at)
+        self._check_size(labels, at, self._size)
         before = self._mask if at == self._frame else self._waiting.get(at)
         if before is not None and before.any():
             if before.shape != labels.shape:
@@ -208,9 +208,11 @@ class MaskTracker:
             raise InputError(f"a frame is uint8 (H, W, 3); got {frame.dtype} {frame.shape}")
         size = (frame.shape[0], frame.shape[1])
         if self._size is None:
+            for at, mask in list(self._waiting.items()):
+                if mask.shape != size:
+                    del self._waiting[at]  # so that a right one can be given
+                self._check_size(mask, at, size)
             self._size = size
-            for at, mask in self._waiting.items():
-                self._check_size(mask, at)
         elif size != self._size:
             raise InputError(
                 f"frame {self._frame + 1} is {size[1]}x{size[0]}, those before {self._size[1]}x{self._size[0]}"
@@ -276,11 +278,11 @@ class MaskTracker:
         if method.soft is not None:
             self._labels = self._read(method.soft)
 
-    def _check_size(self, mask: np.ndarray, at: int) -> None:
-        if self._size is not None and mask.shape != self._size:
+    @staticmethod
+    def _check_size(mask: np.ndarray, at: int, size: tuple[int, int] | None) -> None:
+        if size is not None and mask.shape != size:
             raise InputError(
-                f"mask of frame {at}: is {mask.shape[1]}x{mask.shape[0]}, but the frames are "
-                f"{self._size[1]}x{self._size[0]}"
+                f"mask of frame {at}: is {mask.shape[1]}x{mask.shape[0]}, but the frames are {size[1]}x{size[0]}"
             )
 
     def _fresh(self) -> PropagatedMasks:

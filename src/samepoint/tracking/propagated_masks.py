@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +18,8 @@ from ..geometry import Lattice
 from .appearance import Appearance
 from .frames import WorkingSize
 from .resample import averaged_down, cells_from_cells, separable
+
+_SHARE = 0.05  # of a cell; what labels of less than that together say is noise
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,10 @@ class MaskSettings:
     def __post_init__(self) -> None:
         if self.context < 0:
             raise InputError(f"context: {self.context} given, 0 or more previous frames expected")
-        if self.appearance < 0:
+        numbers = self.size if isinstance(self.size, tuple) else () if self.size is None else (self.size,)
+        if any(number < 1 for number in numbers):
+            raise InputError(f"size: {self.size} given, 1 pixel or more expected")
+        if not 0 <= self.appearance < inf:
             raise InputError(f"appearance: {self.appearance:g} given, 0 or more expected")
         if not self.strides or min(self.strides) < 1:
             raise InputError(f"strides: {self.strides} given, one or more numbers of 1 or more expected")
@@ -242,9 +247,9 @@ class PropagatedMasks:
     def give(self, frame: int, cells: Cells, masks: dict[int, Tensor], looks: Tensor | None = None) -> Tensor:
         """Objects' masks, soft (h, w), in the frame just stepped, or in the first one: its soft labels (V, h, w).
 
-        Objects that are known get a new mask, others begin here; what they leave is shared out as it was. An earlier
-        frame that is still needed for its own objects is told what the new ones looked like, that is, where they were
-        if they were there: nobody had said that they were background.
+        Objects that are known get a new mask, others begin here; what they leave goes to those that had a share in it,
+        else to the background. An earlier frame that is still needed for its own objects is told what the new ones
+        looked like, that is, where they were if they were there: nobody had said that they were background.
         """
         fresh = [number for number in masks if number not in self.given]
         if self.now is None or self.now.frame != frame or self.soft is None:
@@ -257,8 +262,9 @@ class PropagatedMasks:
         new = torch.stack(list(masks.values()))
         labels[channels] = 0
         total = labels.sum(0)
-        labels = torch.where(total > 0, labels / total.where(total > 0, torch.ones_like(total)), 0)
-        labels[0] = torch.where(total > 0, labels[0], 1)
+        shared = total >= _SHARE
+        labels = torch.where(shared, labels / total.where(shared, torch.ones_like(total)), 0)
+        labels[0] = torch.where(shared, labels[0], 1)
         labels = labels * (1 - new.sum(0)).clamp(min=0)
         labels[channels] = new
         self.given.update(dict.fromkeys(masks, frame))
@@ -276,8 +282,9 @@ class PropagatedMasks:
         return labels
 
     def _extended(self, anchor: Key, key: Key, fresh: int) -> Key:
-        found = self._propagated(anchor.cells, [key], [])[-fresh:]
-        return anchor._replace(labels=torch.cat([anchor.labels * (1 - found.sum(0)).clamp(min=0), found]))
+        found = self._propagated(anchor.cells, [key], [])[-fresh:] * anchor.labels[:1]  # masks given there stay
+        background = (anchor.labels[:1] - found.sum(0, keepdim=True)).clamp(min=0)
+        return anchor._replace(labels=torch.cat([background, anchor.labels[1:], found]))
 
     def _remember(self, key: Key) -> None:
         self.now = key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 from torch import nn
@@ -92,10 +93,19 @@ def _known(name: str, what: str, names: tuple[Any, ...]) -> Any:
 def chosen_short_side(short_side: ShortSide, quality: Quality) -> int | None:
     """The short side itself, what the quality says for ``"auto"``.
 
+    Raises:
+        InputError: neither of these, nor a number of pixels.
+
     >>> chosen_short_side("auto", "balanced"), chosen_short_side(240, "best"), chosen_short_side(None, "fast")
     (480, 240, None)
     """
-    return QUALITIES[quality].short_side if short_side == "auto" else short_side
+    if short_side == "auto":
+        return QUALITIES[quality].short_side
+    if short_side is None:
+        return None
+    if not isinstance(short_side, Integral) or short_side < 1:
+        raise InputError(f'short_side: {short_side!r} given; expected pixels, 1 or more, "auto" or None')
+    return int(short_side)
 
 
 _NEAR, _MATCHES = Window.square(4), 2

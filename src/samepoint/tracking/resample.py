@@ -24,6 +24,7 @@ def cells_from_pixels(lattice: Lattice, cells: int, work: int, pixels: int) -> T
     low = torch.maximum(left, centre[:, None] - half)
     high = torch.minimum(left + 1, centre[:, None] + half)
     overlap = (high - low).clamp(min=0)
+    overlap[overlap.sum(1) == 0, -1] = 1  # a cell beyond the picture, of a network that pads it, is as its border
     return (overlap / overlap.sum(1, keepdim=True)).float()
 
 

@@ -50,9 +50,10 @@ class Ring:
     """
 
     def __init__(self, number: int, size: tuple[int, int], short_side: int | None) -> None:
-        if number < 0:
+        if number < 0 or number != int(number):
             raise InputError(f"ring: {number} followers given, 0 or more expected")
-        self.followers, self.size = 1 + number, size
+        number = int(number)
+        self.followers, self.size = 1 + number, (int(size[0]), int(size[1]))
         self.scale = working_size(size, short_side)[0] / size[0]
         angle = np.arange(number) * (2 * np.pi / max(number, 1))
         circle = np.stack([np.cos(angle), np.sin(angle)], axis=1) * (RADIUS / self.scale)
@@ -123,14 +124,16 @@ class RingTracker:
 
     def add(self, queries: Queries) -> np.ndarray:
         """As :meth:`~samepoint.tracking.PointTracker.add`."""
+        queries.check(self._ring.size)
+        self._tracker.check(queries)
         around = self._ring.around(queries)
         ids = self._tracker.add(around)[:: self._ring.followers] // self._ring.followers
-        self._start |= dict(zip(ids.tolist(), around.xy.reshape(len(ids), -1, 2), strict=True))
+        self._start |= dict(zip(ids.tolist(), around.xy.reshape(len(ids), self._ring.followers, 2), strict=True))
         return ids
 
     def remove(self, ids: np.ndarray | list[int]) -> None:
         """As :meth:`~samepoint.tracking.PointTracker.remove`."""
-        gone = np.atleast_1d(np.asarray(ids, np.int64))
+        gone = np.unique(np.asarray(ids, np.int64))
         if unknown := set(gone.tolist()) - self._start.keys():
             raise InputError(f"no point with id {min(unknown)} is followed")
         followers = gone[:, None] * self._ring.followers + np.arange(self._ring.followers)
@@ -140,11 +143,15 @@ class RingTracker:
 
     def step(self, frame: np.ndarray) -> TrackState:
         """As :meth:`~samepoint.tracking.PointTracker.step`."""
+        shape = np.shape(frame)
+        if len(shape) == 3 and shape[:2] != self._ring.size:
+            (height, width), (rows, columns) = self._ring.size, shape[:2]
+            raise InputError(f"frame {self.frame + 1} is {columns}x{rows}, the rings are for {width}x{height}")
         state = self._tracker.step(frame)
         ids = state.ids[:: self._ring.followers] // self._ring.followers
         if not len(ids):
             return state
-        shape = (len(ids), self._ring.followers)
-        places = self._ring.places(np.stack([self._start[each] for each in ids.tolist()]), state.xy.reshape(*shape, 2))
-        xy, confidence = self._ring.vote(places, state.confidence.reshape(shape))
+        each = (len(ids), self._ring.followers)
+        places = self._ring.places(np.stack([self._start[one] for one in ids.tolist()]), state.xy.reshape(*each, 2))
+        xy, confidence = self._ring.vote(places, state.confidence.reshape(each))
         return TrackState(state.frame, ids, xy, confidence >= 0.5, confidence)

@@ -131,6 +131,17 @@ class PointTracker:
         Raises:
             InputError: a query frame that has passed, or a point outside the frame.
         """
+        self.check(queries)
+        ids = np.arange(self._next_id, self._next_id + len(queries))
+        self._next_id += len(queries)
+        self._waiting += [(int(f), int(i), p) for f, i, p in zip(queries.frame, ids, queries.xy, strict=True)]
+        self._waiting.sort(key=lambda item: item[:2])
+        if self._frame >= 0:
+            self._start_waiting()
+        return ids
+
+    def check(self, queries: Queries) -> None:
+        """Raise InputError for what :meth:`add` would not take."""
         late = np.flatnonzero(queries.frame < self._frame)
         if len(late):
             point = int(late[0])
@@ -139,13 +150,6 @@ class PointTracker:
             )
         if self._size is not None:
             queries.check(self._size, None)
-        ids = np.arange(self._next_id, self._next_id + len(queries))
-        self._next_id += len(queries)
-        self._waiting += [(int(f), int(i), p) for f, i, p in zip(queries.frame, ids, queries.xy, strict=True)]
-        self._waiting.sort(key=lambda item: item[:2])
-        if self._frame >= 0:
-            self._start_waiting()
-        return ids
 
     def remove(self, ids: np.ndarray | list[int]) -> None:
         """Stop following points.

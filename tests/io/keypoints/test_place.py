@@ -36,6 +36,20 @@ def test_in_a_folder_by_name(folder: Path) -> None:
         place_in_video(labels("labeled-data/mouse/img4.png"), Video(folder))
 
 
+def test_in_a_part_of_a_video_pictures_name_frames_of_the_whole(folder: Path) -> None:
+    known = labels("mouse/img20.png", "mouse/img7.png")
+    assert place_in_video(known, Video(folder)[1:]).frame.tolist() == [1, 0]
+    assert place_in_video(known, Video(folder)[::-1]).frame.tolist() == [0, 1]
+    with pytest.raises(InputError, match=r"mouse/img20.png, frame 2, is not in the part of the video"):
+        place_in_video(known, Video(folder)[1::-1])
+    with pytest.raises(InputError, match=r"labels of frame 2 \(mouse/img20.png\), but the video has 2 frames"):
+        place_in_video(known, Video(folder)[:2])
+    video = Video(np.zeros((9, 8, 12, 3), np.uint8))
+    assert place_in_video(labels("a/img0004.png", "a/img6.png"), video[2::2]).frame.tolist() == [1, 2]
+    numbered = Keypoints([1], np.ones((1, 1, 1, 2)), ("nose",))
+    assert place_in_video(numbered, video[2:]).frame.tolist() == [1]
+
+
 def test_in_a_video_by_number() -> None:
     video = Video(np.zeros((5, 8, 12, 3), np.uint8))
     assert place_in_video(labels("a/img0004.png", "a/img1.png"), video).frame.tolist() == [4, 1]

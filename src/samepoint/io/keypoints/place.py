@@ -27,7 +27,8 @@ def place_in_video(keypoints: Keypoints, video: Video) -> Keypoints:
 
     Where the video is a folder of pictures, a labelled picture is the one of its name there. Else it is the frame whose
     number its name ends in, as DeepLabCut names what it extracts; of pictures from several folders, those are taken
-    whose folder has the video's name. Keypoints with numbers instead of pictures are taken as they are.
+    whose folder has the video's name. Of a part of a video, ``video[a:b]``, pictures still name frames of the whole.
+    Keypoints with numbers instead of pictures are taken as they are.
 
     Raises InputError where a picture or a frame is not in the video, or two are the same frame.
     """
@@ -35,7 +36,7 @@ def place_in_video(keypoints: Keypoints, video: Video) -> Keypoints:
     if keypoints.images:
         keypoints = _of_this_video(keypoints, path)
         frames = _in_folder(keypoints, path) if path is not None and path.is_dir() else _by_number(keypoints)
-        keypoints = replace(keypoints, frame=frames)
+        keypoints = replace(keypoints, frame=_in_part(keypoints, frames, video))
     length = len(video)
     for row in np.flatnonzero(keypoints.frame >= length)[:1]:
         name = f" ({keypoints.images[row]})" if keypoints.images else ""
@@ -76,6 +77,19 @@ def _by_number(keypoints: Keypoints) -> np.ndarray:
             "as in img0042.png, or the folder of the pictures as the video"
         )
     return keypoints.frame
+
+
+def _in_part(keypoints: Keypoints, frames: np.ndarray, video: Video) -> np.ndarray:
+    """Frames of the source as frames of the video, which may be a part of it; those beyond its end as they are."""
+    chosen = video.source_frames
+    if chosen == range(len(chosen)):
+        return frames
+    for name, frame in zip(keypoints.images, frames, strict=True):
+        if frame not in chosen:
+            raise InputError(
+                f"the labelled picture {name}, frame {frame}, is not in the part of the video that is used"
+            )
+    return np.array([chosen.index(int(frame)) for frame in frames], np.int64)
 
 
 def check_pictures(keypoints: Keypoints, video: Video, labels: Path, count: int = 3) -> None:
