@@ -121,9 +121,9 @@ def test_queries_do_not_depend_on_each_other(tmp_path) -> None:
     few = follow(frames, frame, xy, replace(settings, alone=False), model)
     np.testing.assert_array_equal(few["confidence"], together["confidence"])  # rings have the grid for company, too
     # The tracker itself does listen to the others where they are many.
-    many = np.concatenate([xy, np.random.default_rng(1).uniform(1, 31, (70, 2))])
+    many = np.concatenate([xy, np.random.default_rng(1).uniform(1, 31, (300, 2))])
     heard, one = (
-        follow(frames, np.zeros(n, np.int64), many[:n], replace(settings, alone=False), model) for n in (73, 66)
+        follow(frames, np.zeros(n, np.int64), many[:n], replace(settings, alone=False), model) for n in (303, 146)
     )
     assert np.abs(heard["confidence"][:3] - one["confidence"][:3]).max() > 1e-3
     np.testing.assert_allclose(heard["xy"][:3], one["xy"][:3], atol=1e-3)

@@ -72,7 +72,7 @@ def test_better_is_more_work(tiny: PointNetwork, monkeypatch: pytest.MonkeyPatch
         counted: list[int] = []
         tracker = PointTracker(tiny, quality=name, short_side="auto" if which == "encoder" else None)
         if which == "encoder":
-            features = tiny.encoder.features
+            features = tracker.network.encoder.features
 
             def encode(x: Tensor, counted: list[int] = counted, features: Any = features) -> tuple[Tensor, ...]:
                 counted.append(x[0, 0].numel())
@@ -80,11 +80,11 @@ def test_better_is_more_work(tiny: PointNetwork, monkeypatch: pytest.MonkeyPatch
                 return features(x[:, :, :32, :32])
 
             with monkeypatch.context() as patch:
-                patch.setattr(tiny, "features", encode)
+                patch.setattr(tracker.network, "features", encode)
                 tracker.add(Queries.at([(0.5, 0.5)]))
                 tracker.step(frames()[0])
         elif which == "refiner":
-            refiner = tiny.refiner.forward
+            refiner = tracker.network.refiner.forward
 
             def refine(*arguments: Any, counted: list[int] = counted, refiner: Any = refiner) -> Any:
                 result = refiner(*arguments)
@@ -92,7 +92,7 @@ def test_better_is_more_work(tiny: PointNetwork, monkeypatch: pytest.MonkeyPatch
                 return result
 
             with monkeypatch.context() as patch:
-                patch.setattr(tiny.refiner, "forward", refine)
+                patch.setattr(tracker.network.refiner, "forward", refine)
                 tracker.add(Queries.at([(10, 10)]))
                 for frame in frames(2):
                     tracker.step(frame)
