@@ -15,7 +15,6 @@ from samepoint.cli import demo as module
 from samepoint.cli.main import main
 from samepoint.datasets.synthetic import Clip, ClipSettings, SyntheticClips
 from samepoint.structures import Queries, Tracks, Video
-from tests.shared import shared_path
 
 FILES = ["clip.mp4", "tracks.csv", "tracks.mp4", "tracks.png"]
 
@@ -97,7 +96,6 @@ def test_a_file_in_the_way(folder: Path, capfd) -> None:
 
 def test_the_real_demo(folder: Path, capsys) -> None:
     """The whole line, nothing replaced: the default model must be good on this easy clip."""
-    shared_path("data")
     assert main(["demo", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["points"], answer["frames"]) == (100, 72)

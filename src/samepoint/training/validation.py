@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -74,8 +73,7 @@ class Validation:
         start = clip.sample_points(np.random.default_rng((self.seed, index)), self.config.points, 0, 0.5)
         xy, visible = clip.tracks(start, 0)
         queries = Queries(frame=np.zeros(len(start), np.int64), xy=start)
-        # The tracker lays the network out for inference, which the student in training must not notice.
-        return xy, visible, track(clip.frames, queries, model=copy.deepcopy(student), ring=0, short_side=None)
+        return xy, visible, track(clip.frames, queries, model=student, ring=0, short_side=None)
 
     @torch.inference_mode()
     def pictures(self, student: Student) -> dict[str, np.ndarray]:
