@@ -11,7 +11,7 @@ from benchmarks import web_kills
 
 
 def test_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    assert web_kills.main(["--quick", "--videos", "2", "--kills", "1"]) == 0
+    assert web_kills.main(["--quick", "--videos", "2", "--kills", "1", "--workers", "1"]) == 0
     assert "2 videos, 2 label files" in capsys.readouterr().out
 
 

@@ -128,6 +128,7 @@ def test_a_stranger_fine_tunes_on_ten_videos_and_tracks(tmp_path: Path, monkeypa
     small += ["data.points=16", "data.followed=8", "data.workers=0", "data.real.clips=1", "data.real.frames=2"]
     small += ["data.real.short_side=64", "data.real.cache=cache", "calibration.clips=2", "calibration.frames=3"]
     small += ["calibration.size=[64, 64]", "calibration.points=8", "calibration.short_side=64", "trackers=[]"]
+    small += ["calibration.steps=20", "calibration.hindsight_steps=20"]
     sets = [argument for text in ["data.videos=my-videos", *BRIEFLY, *small] for argument in ("--set", text)]
     assert main(["train", "features", str(CONFIGS / "finetune.yaml"), *sets]) == 0
     path = tmp_path / "runs" / "finetune" / "model.safetensors"

@@ -59,7 +59,7 @@ def calibrate(network: PointNetwork, clips: Iterable[Clip], config: CalibrationC
     clips = list(clips)
     for _ in range(config.rounds):
         followed = collect_evidence(network, clips, config)
-        fit(network.visibility, followed.evidence.flatten(0, 2), followed.visible.flatten())
+        fit(network.visibility, followed.evidence.flatten(0, 2), followed.visible.flatten(), steps=config.steps)
     # What others say, and what was said before, must be said by the visibility that is in use.
     followed = collect_evidence(network, clips, config)
     visible = followed.visible.flatten()
@@ -71,6 +71,7 @@ def calibrate(network: PointNetwork, clips: Iterable[Clip], config: CalibrationC
         torch.cat([windows, few]),
         torch.cat([logits, logits[rows]]),
         torch.cat([visible, visible[rows]]),
+        steps=config.hindsight_steps,
     )
     reviewed = score(_asked(network.hindsight, windows, logits), visible)
     report = {f"hindsight_{key}": value for key, value in reviewed.items() if key != "hidden"}
@@ -149,7 +150,7 @@ def windows_of(evidence: Tensor) -> Tensor:
 
 
 def fit(
-    visibility: Visibility, evidence: Tensor, visible: Tensor, *, steps: int = 1500, rate: float = 5e-3, seed: int = 0
+    visibility: Visibility, evidence: Tensor, visible: Tensor, *, steps: int, rate: float = 5e-3, seed: int = 0
 ) -> None:
     """Cross-entropy on standardised evidence (M, 7)."""
     mean, deviation = evidence.mean(0), evidence.std(0).clamp_min(1e-3)
@@ -168,7 +169,7 @@ def fit_hindsight(
     logits: Tensor,
     visible: Tensor,
     *,
-    steps: int = 1000,  # more learn the clips by heart
+    steps: int,
     rate: float = 3e-3,
     seed: int = 0,
 ) -> None:

@@ -287,6 +287,8 @@ class CalibrationConfig(_Strict):
     size: tuple[int, int] = (256, 256)
     points: int = Field(128, ge=1)
     rounds: int = Field(2, ge=1)
+    steps: int = Field(1500, ge=1)  # of each round's fit of visibility
+    hindsight_steps: int = Field(1000, ge=1)  # more learn the clips by heart
     short_side: int | None = 480  # working resolution of the tracker
 
 

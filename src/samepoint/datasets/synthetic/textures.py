@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -172,8 +173,8 @@ def _recolouring(rng: np.random.Generator) -> np.ndarray:
 class ProceduralTextures:
     """Textures that need no data: dead leaves, noise of many scales, stripes, gradients, mixed.
 
-    ``pictures`` base pictures exist for a ``seed``, each made when first drawn and then kept; what is sampled is a
-    random crop of one, recoloured.
+    ``pictures`` base pictures exist for a ``seed``, each made when first drawn and then kept, by all sources of a process
+    together; what is sampled is a random crop of one, recoloured.
     """
 
     def __init__(self, pictures: int = 256, seed: int = 0) -> None:
@@ -181,21 +182,19 @@ class ProceduralTextures:
             raise InputError(f"pictures: {pictures} given, at least 1 expected")
         self.pictures = pictures
         self.seed = seed
-        self._cache: dict[int, np.ndarray] = {}
 
     def sample(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         """A random crop of a random procedural picture, uint8 RGB (height, width, 3)."""
-        index = int(rng.integers(self.pictures))
-        if index not in self._cache:
-            self._cache[index] = _procedural(np.random.default_rng([self.seed, index]))
-        return random_crop(self._cache[index], rng, height, width)
+        return random_crop(_procedural(self.seed, int(rng.integers(self.pictures))), rng, height, width)
 
 
 _SIDE = 400
 
 
-def _procedural(rng: np.random.Generator) -> np.ndarray:
-    """One base picture, uint8 (400, 400, 3)."""
+@lru_cache(maxsize=256)
+def _procedural(seed: int, index: int) -> np.ndarray:
+    """One base picture, uint8 (400, 400, 3), not to be written to."""
+    rng = np.random.default_rng([seed, index])
     kind = rng.random()
     picture = _noise(rng, rng.uniform(0.4, 1.1))
     if kind < 0.6:
@@ -205,7 +204,9 @@ def _procedural(rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.7:
         picture = picture + _noise(rng, rng.uniform(0.3, 0.9), 0.3) - 128
     picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 0.9))
-    return np.clip(np.round(picture), 0, 255).astype(np.uint8)
+    picture = np.clip(np.round(picture), 0, 255).astype(np.uint8)
+    picture.flags.writeable = False
+    return picture
 
 
 def _noise(rng: np.random.Generator, fall: float, contrast: float = 1.0) -> np.ndarray:
