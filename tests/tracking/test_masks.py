@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +18,11 @@ from samepoint.datasets.synthetic import ClipSettings, ProceduralTextures, Synth
 from samepoint.errors import InputError
 from samepoint.geometry import Lattice
 from samepoint.io.masks import write_mask
+from samepoint.models.matcher import Matcher, MatcherConfig
 from samepoint.models.resnet import ResNet
 from samepoint.tracking import MASK_PROTOCOLS, MaskSettings
+from samepoint.tracking.mask_tracker import MaskState
+from samepoint.tracking.masks import chosen_companion
 from samepoint.tracking.propagated_masks import Cells, Grid, PropagatedMasks
 from samepoint.tracking.resample import averaged_down, cells_from_pixels, pixels_from_cells
 from tests.tracking.test_tracker import Pixels
@@ -255,6 +259,25 @@ def test_restored_from_its_state_it_goes_on_exactly() -> None:
         assert (resumed.soft == whole.soft).all()
 
 
+def test_a_mask_given_in_the_frame_of_a_state_is_kept_to_the_pixel(tmp_path: Path) -> None:
+    clip = [noise(t) // 8 + noise(0) // 2 for t in range(3)]
+    mask = box(3, 9, 4, 15)
+    mask[5, 9], mask[0, 0] = 0, 1  # single pixels, which no reading of soft labels gives back
+    stream = tracker()
+    stream.add(box(12, 18, 3, 8, label=2))
+    stream.step(clip[0])
+    stream.step(clip[1])
+    stream.add(mask)
+    stream.state().save(tmp_path / "state.safetensors")
+    resumed = tracker()
+    resumed.restore(MaskState.load(tmp_path / "state.safetensors"), lambda index: clip[index])
+    assert (resumed.labels()[mask > 0] == 1).all()
+    assert (resumed.labels() == stream.labels()).all()
+    assert (resumed.step(clip[2]) == stream.step(clip[2])).all()
+    stream.state().save(tmp_path / "state.safetensors")
+    assert MaskState.load(tmp_path / "state.safetensors").mask is None
+
+
 def test_a_state_without_objects_can_be_restored() -> None:
     before = tracker()
     before.step(noise(0))
@@ -297,6 +320,22 @@ def test_other_mistakes() -> None:
         MaskTracker(ResNet.fgvc(), MaskSettings(strides=(3,)))
     with pytest.raises(InputError, match="context"):
         MaskSettings(context=-1)
+    with pytest.raises(InputError, match="strides: 4 given; a tuple"):
+        MaskSettings(strides=4)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"size: \[480, 640\] given; a short side"):
+        MaskSettings(size=[480, 640])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"mask of frame 1\.5: a whole number expected"):
+        segment(still(3), {0: box(3, 9, 4, 12), 1.5: box(3, 9, 4, 12)}, model=Pixels(), settings=PLAIN)  # type: ignore[dict-item]
+    blind = replace(PLAIN, appearance=0)
+    with pytest.raises(InputError, match=r"companion: given, but has no say; settings\.appearance is 0"):
+        segment(still(3), box(3, 9, 4, 12), model=Pixels(), settings=blind, companion="samepoint-match")
+
+
+def test_a_matcher_is_a_companion_by_the_encoder_it_compares_by() -> None:
+    matcher = Matcher(MatcherConfig()).eval()
+    assert chosen_companion(matcher, Pixels()) is matcher.hypercolumn.network
+    network = Pixels()
+    assert chosen_companion(network, "samepoint-base") is network
 
 
 def test_a_mask_beyond_a_live_source_is_told_at_its_end() -> None:

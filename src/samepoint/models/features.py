@@ -47,6 +47,7 @@ __all__ = [
     "MapNetwork",
     "as_module",
     "companion_of",
+    "encoder_of",
     "has_our_metadata",
     "load_encoder",
     "load_features",
@@ -175,7 +176,11 @@ def load_encoder(name_or_path: str | Path) -> nn.Module:
     Raises:
         InputError: as :func:`load_network`.
     """
-    network = load_network(name_or_path).network
+    return encoder_of(load_network(name_or_path).network)
+
+
+def encoder_of(network: nn.Module) -> nn.Module:
+    """Of a matcher the encoder that it compares pictures by, else the network itself."""
     return network.hypercolumn.network if isinstance(network, Matcher) else network
 
 

@@ -39,6 +39,7 @@ class MaskState:
         labels: soft labels (V, h, w) of each frame in memory and of the one last stepped.
         soft: what the one last stepped was read from (V, h, w); None without objects.
         appearance: what was learnt of the objects' looks, by name.
+        mask: what was given in the one last stepped, uint8 (H, W); None without.
     """
 
     frame: int
@@ -50,6 +51,7 @@ class MaskState:
     labels: dict[int, Tensor]
     soft: Tensor | None
     appearance: dict[str, Tensor]
+    mask: np.ndarray | None = None
 
     def save(self, path: Path) -> None:
         """To a safetensors file, whole or not at all."""
@@ -66,6 +68,8 @@ class MaskState:
         tensors |= {f"appearance.{name}": moment.cpu().clone() for name, moment in self.appearance.items()}
         if self.soft is not None:
             tensors["soft"] = self.soft.cpu().contiguous().clone()
+        if self.mask is not None:
+            tensors["mask"] = torch.from_numpy(self.mask)
         with atomic_path(path) as temporary:
             save_file(tensors, str(temporary))
 
@@ -81,8 +85,11 @@ class MaskState:
         if not {*anchors, *recent} <= labels.keys() or len(frame) != 1 or len(size) != 2 or len(given) != len(objects):
             raise InputError(f"{path}: no state of masks; its parts do not fit")
         appearance = {name[11:]: value for name, value in tensors.items() if name.startswith("appearance.")}
+        mask = tensors["mask"].numpy() if "mask" in tensors else None
+        if mask is not None and mask.shape != size:
+            raise InputError(f"{path}: no state of masks; its parts do not fit")
         return cls(
-            frame[0], (size[0], size[1]), objects, given, anchors, recent, labels, tensors.get("soft"), appearance
+            frame[0], (size[0], size[1]), objects, given, anchors, recent, labels, tensors.get("soft"), appearance, mask
         )
 
 
@@ -246,6 +253,7 @@ class MaskTracker:
             labels={key.frame: key.labels for key in keys},
             soft=method.soft,
             appearance={} if method.appearance is None else method.appearance.state(),
+            mask=self._mask if self._mask.any() else None,
         )
 
     @torch.inference_mode()
@@ -275,8 +283,12 @@ class MaskTracker:
         self._size = state.size
         self._pixels, self._cells = read(state.frame), None
         self._mask = self._labels = np.zeros(state.size, np.uint8)
-        if method.soft is not None:
+        if method.soft is None:
+            return
+        if state.mask is None:
             self._labels = self._read(method.soft)
+        else:
+            self._show(state.mask, method.soft)
 
     @staticmethod
     def _check_size(mask: np.ndarray, at: int, size: tuple[int, int] | None) -> None:
@@ -310,7 +322,11 @@ class MaskTracker:
         rows, columns = self._matrices(cells.fine, into_cells=True)
         picture = torch.from_numpy(mask).to(rows.device)
         soft = {number: rows @ (picture == number).to(rows.dtype) @ columns.T for number in given}
-        labels = self._method.give(self._frame, cells, soft, self._seen)
+        self._show(mask, self._method.give(self._frame, cells, soft, self._seen))
+
+    def _show(self, mask: np.ndarray, labels: Tensor) -> None:
+        """The frame last stepped is as ``mask`` has it where that is not 0, elsewhere as the soft labels (V, h, w)."""
+        given = [int(number) for number in np.unique(mask) if number]
         self._labels = np.where(mask > 0, mask, self._read(labels, without=given))
         self._mask = mask
 

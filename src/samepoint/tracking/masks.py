@@ -11,7 +11,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..io.masks import read_mask
-from ..models.features import companion_of, load_encoder
+from ..models.features import companion_of, encoder_of, load_encoder
 from ..models.weights import load_model
 from ..structures import Masks, Video
 from .mask_tracker import MaskTracker
@@ -52,12 +52,15 @@ def segment(
         Masks at the size of the video; frames before the first mask are background.
 
     Raises:
-        InputError: no mask, one without an object, of another size or beyond the video; a video that cannot be read.
+        InputError: no mask, one without an object, of another size or beyond the video; a video that cannot be read; a
+            companion where ``settings`` leave looks out.
     """
     clip = video if isinstance(video, Video) else Video(video)
     masks = read_masks(clip, mask)
     network = model if isinstance(model, nn.Module) else load_model(model)
     settings = settings or MaskSettings()
+    if companion not in (None, "auto") and not settings.appearance:
+        raise InputError("companion: given, but has no say; settings.appearance is 0")
     other = chosen_companion(companion, model) if settings.appearance else None
     tracker = MaskTracker(network, settings, companion=other, device=device, dtype=dtype)
     for frame, labels in masks.items():
@@ -74,7 +77,9 @@ def segment(
 def chosen_companion(companion: nn.Module | str | Path | None, model: nn.Module | str | Path) -> nn.Module | None:
     """The network behind ``companion`` of :func:`segment`. Raises InputError where a name or file is none."""
     found = companion_of(model) if companion == "auto" else companion
-    return found if found is None or isinstance(found, nn.Module) else load_encoder(found)
+    if found is None:
+        return None
+    return encoder_of(found) if isinstance(found, nn.Module) else load_encoder(found)
 
 
 def read_masks(clip: Video, mask: Mask | Mapping[int, Mask]) -> dict[int, np.ndarray]:
@@ -87,6 +92,9 @@ def read_masks(clip: Video, mask: Mask | Mapping[int, Mask]) -> dict[int, np.nda
     if not by_frame:
         raise InputError("no mask to follow; give one of frame 0, or masks by frame")
     masks = {}
+    for frame in by_frame:
+        if not isinstance(frame, (int, np.integer)) or isinstance(frame, bool):
+            raise InputError(f"mask of frame {frame!r}: a whole number expected")
     for frame, value in sorted(by_frame.items()):
         if frame < 0 or (not clip.is_live and frame > 0 and frame >= len(clip)):
             length = "" if clip.is_live else f"; the video has {len(clip)} frames (0..{len(clip) - 1})"

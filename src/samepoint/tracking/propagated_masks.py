@@ -66,12 +66,12 @@ class MaskSettings:
         if self.context < 0:
             raise InputError(f"context: {self.context} given, 0 or more previous frames expected")
         numbers = self.size if isinstance(self.size, tuple) else () if self.size is None else (self.size,)
-        if any(number < 1 for number in numbers):
-            raise InputError(f"size: {self.size} given, 1 pixel or more expected")
+        if len(numbers) > 2 or not all(isinstance(number, int) and number >= 1 for number in numbers):
+            raise InputError(f"size: {self.size!r} given; a short side of 1 pixel or more, (H, W) or None expected")
         if not 0 <= self.appearance < inf:
             raise InputError(f"appearance: {self.appearance:g} given, 0 or more expected")
-        if not self.strides or min(self.strides) < 1:
-            raise InputError(f"strides: {self.strides} given, one or more numbers of 1 or more expected")
+        if not isinstance(self.strides, tuple) or not self.strides or min(self.strides) < 1:
+            raise InputError(f"strides: {self.strides!r} given; a tuple of one or more numbers of 1 or more expected")
         if self.coarse is not None and self.coarse <= min(self.strides):
             raise InputError(f"coarse: stride {self.coarse} given, one above {min(self.strides)}, the finest, expected")
 

@@ -63,7 +63,8 @@ class PointSettings:
             del facts["alone"]
         if self.propagation is None:
             chosen = QUALITIES[QUALITY]
-            rings = {"followers": chosen.ring, "points": "any" if self.alone else chosen.ring_points, "radius": RADIUS}
+            points = "any" if self.alone else chosen.ring_points
+            rings = {"followers": chosen.ring, "points": points, "radius": RADIUS, "support": SUPPORT}
             facts |= {"quality": QUALITY, "refine": asdict(chosen.refine), "ring": rings}
         else:
             kept = asdict(self.propagation)
