@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
+
 import av
 import cv2
 import numpy as np
 import pytest
 
-from samepoint.datasets.synthetic import FolderTextures, ProceduralTextures
+from samepoint.datasets.synthetic import FolderTextures, ProceduralTextures, textures
 from samepoint.datasets.synthetic.textures import random_crop
 from samepoint.errors import InputError
 
@@ -86,6 +88,45 @@ def test_an_unreadable_file_is_passed_over(tmp_path):
     source = FolderTextures(tmp_path)
     for seed in range(6):
         assert source.sample(np.random.default_rng(seed), 10, 10).shape == (10, 10, 3)
+
+
+def test_an_unreadable_picture_is_passed_over(folder, monkeypatch):
+    real = np.fromfile
+
+    def refuse(file, *arguments):
+        if file.name == "a.png":
+            raise PermissionError(13, "Permission denied", str(file))
+        return real(file, *arguments)
+
+    monkeypatch.setattr(np, "fromfile", refuse)
+    source = FolderTextures(folder)
+    assert all(source.sample(np.random.default_rng(i), 16, 16).shape == (16, 16, 3) for i in range(9))
+
+
+def test_a_long_video_is_not_held_whole(tmp_path, monkeypatch):
+    alive = weakref.WeakSet()
+    most = 0
+
+    class Frame:
+        def __init__(self, index):
+            self.index = index
+
+        def to_ndarray(self, format):
+            return np.full((24, 32, 3), self.index, np.uint8)
+
+    def decoded(file):
+        nonlocal most
+        for index in range(200):
+            frame = Frame(index)
+            alive.add(frame)
+            most = max(most, len(alive))
+            yield frame
+
+    monkeypatch.setattr(textures, "_decoded", decoded)
+    (tmp_path / "long.avi").write_bytes(b"")
+    pictures = FolderTextures(tmp_path / "long.avi")._read_video(tmp_path / "long.avi")
+    assert [int(picture[0, 0, 0]) for picture in pictures] == [33, 100, 166]
+    assert most <= 3
 
 
 def test_nothing_usable_is_an_input_error(tmp_path):

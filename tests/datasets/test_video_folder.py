@@ -228,6 +228,22 @@ def test_an_empty_folder_is_named(tmp_path, make) -> None:
         find_videos(folder)
 
 
+def test_a_link_to_nowhere_is_passed_over(tmp_path) -> None:
+    lossless(tmp_path / "videos" / "good.mkv", numbered(4, cut=None))
+    (tmp_path / "videos" / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    videos = VideoFolder(tmp_path / "videos", cache=tmp_path / "cache")
+    assert videos.names == ("good.mkv",)
+    assert [name for name, why in videos.skipped if "is not there" in why] == ["gone.mp4"]
+
+
+def test_single_frames_are_taken_from_pictures_of_any_size(root, cache) -> None:
+    videos = VideoFolder(root, 1, cache=cache)
+    assert {"poster.png", "mixed/8.png", "mixed/9.png", "pictures", "b.mkv"} <= {*videos.names, "poster.png"}
+    assert videos.clip(videos.names.index("mixed/9.png")).shape[0] == 1
+    sizes = {videos.clip(index).shape[1:3] for index in range(len(videos))}
+    assert {(8, 8), (9, 9)} <= sizes
+
+
 def test_only_broken_videos(tmp_path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"x")
     with pytest.raises(InputError, match=r"none of its 1 videos can be used; a\.mp4: "):

@@ -125,6 +125,22 @@ def test_mistakes_in_the_clip_settings_are_named(tmp_path: Path) -> None:
         train(tiny(tmp_path, "data.clip={sped: [1, 2]}"))
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.clip.speed=30", r"data\.clip\.speed: 30 given; input should be a valid tuple"),
+        ("data.clip.layers=[1.5, 3.5]", r"data\.clip\.layers: \[1\.5, 3\.5\] given; input should be a valid integer"),
+        ("data.clip.speed=[5]", r"data\.clip\.speed: \[5\] given; field required"),
+        ("data.clip.noise=high", r"data\.clip\.noise: 'high' given; input should be a valid number"),
+        ("data.clip.speed=[5, 1]", r"data\.clip: speed: \(5\.0, 1\.0\) given, a range"),
+        ("seed=-1", "seed: .*greater than or equal to 0"),
+    ],
+)
+def test_values_of_another_kind_are_named(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        tiny(tmp_path, override).data.clip_settings()
+
+
 def test_unreadable_configurations(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read"):
         load_config(tmp_path / "none.yaml")

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +231,28 @@ def test_gradients_are_clipped_even_where_their_squares_overflow(
     grad = task.exported[0].weight.grad
     assert grad is not None
     torch.testing.assert_close(grad[0], torch.full((4,), size * scale), rtol=1e-4, atol=0.0)
+
+
+@pytest.mark.parametrize("error", [InputError("clip.mp4: too small"), FileNotFoundError(2, "No such file", "a.jpg")])
+def test_data_that_cannot_be_made_costs_no_step(tmp_path: Path, error: Exception) -> None:
+    class Gone(TinyTask):
+        broken = True
+
+        def batches(self, positions: range) -> Iterator[dict[str, Tensor]]:
+            for position, batch in zip(positions, super().batches(positions), strict=True):
+                if position == 7 and self.broken:  # the second micro-batch of step 3
+                    raise error
+                yield batch
+
+    settings = config(steps=6, accumulation=2, checkpoint_every=100)
+    whole = trained(tmp_path / "whole", settings)
+    with pytest.raises(type(error), match=r"too small \(step 3 is kept in .*last\.pt\)|No such file"):
+        run(Gone(settings), settings, tmp_path / "part")
+    mended = Gone(settings)
+    mended.broken = False
+    run(mended, settings, tmp_path / "part", resume=True)
+    assert mended.taken[0] == 6
+    assert_same(whole.finished, mended.finished)
 
 
 def test_weights_that_are_ruined_already_do_not_replace_a_checkpoint(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from samepoint.cli.main import main
 from samepoint.datasets.photometric import PhotometricSettings
 from samepoint.datasets.warp import WarpSettings
 from samepoint.errors import InputError
+from samepoint.io.images import write_image
 from samepoint.models.matcher import Matcher
 from samepoint.models.weights import load_model, read_metadata
 from samepoint.training.matching import train_matching
@@ -237,8 +238,43 @@ def test_the_averaged_matcher_follows_and_does_not_learn(videos: Path, tmp_path:
     with torch.no_grad():
         objectives.matcher.aggregation.proj.bias += 1
     objectives(MatchBatch(None, None, None, None, _still(made)), 0.5)
+    assert torch.equal(objectives.averaged.aggregation.proj.bias, before), "only after an update"
+    objectives.follow()
     torch.testing.assert_close(objectives.averaged.aggregation.proj.bias, before + 0.5)
     assert not any(value.requires_grad for value in objectives.averaged.parameters())
+
+
+def test_the_averaged_matcher_follows_once_an_update(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = []
+    monkeypatch.setattr(MatchingObjectives, "follow", lambda self: steps.append(1))
+    train_matching(config(tmp_path, f"data.videos={videos}", "accumulation=3", "loss.contrastive.weight=0.1", *QUICK))
+    assert len(steps) == 2
+
+
+def test_a_frozen_backbone_keeps_its_statistics(videos: Path, tmp_path: Path) -> None:
+    made = config(tmp_path, f"data.videos={videos}", "optimiser.backbone=0", *QUICK)
+    torch.manual_seed(made.seed)
+    kept = []
+    for steps in (1, 2):
+        path = train_matching(made.model_copy(update={"steps": steps, "output": str(tmp_path / f"run{steps}")}))
+        matcher = load_model(path)
+        assert isinstance(matcher, Matcher)
+        kept.append(matcher.hypercolumn.state_dict())
+    assert all(torch.equal(value, kept[1][key]) for key, value in kept[0].items())
+
+
+def test_photographs_of_several_sizes_are_warped(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for index, size in enumerate(((90, 120), (120, 90), (80, 80))):
+        write_image(
+            tmp_path / "photos" / f"{index}.png", np.random.default_rng(index).integers(0, 256, (*size, 3), np.uint8)
+        )
+    made = PairBatches(config(tmp_path, f"data.videos={tmp_path / 'photos'}"), 64)
+    assert made.warped is not None
+    assert made.warped.frames.names == ("0.png", "1.png", "2.png")
+    assert made.warped.item(0).source.shape == (3, 64, 64)
 
 
 def _still(made: MatchingConfig):

@@ -156,7 +156,8 @@ def draw_view(source: tuple[int, int], settings: Augmentation, generator: Genera
         height, width = _largest(source, settings.aspect)
     elif height > source[0] or width > source[1]:
         raise InputError(
-            f"frames of {source[1]}x{source[0]} are too small for a window of {settings.size[1]}x{settings.size[0]}"
+            f"frames of {source[1]}x{source[0]} are too small for a window of {settings.size[1]}x{settings.size[0]}; "
+            "give a smaller size, or an area, with which they are enlarged"
         )
     spare = source[0] - height, source[1] - width
     top, left = (_between(0, room + 1, generator) for room in spare)

@@ -34,7 +34,7 @@ from samepoint.datasets.shots import Shot, ShotFinder
 from samepoint.errors import InputError
 from samepoint.geometry import fit_size
 from samepoint.io.atomic import atomic_path, atomic_write
-from samepoint.io.images import list_images
+from samepoint.io.images import SUFFIXES, list_images, read_image
 from samepoint.structures.video import Video
 
 _VERSION = 1  # of the files and of what decides their content
@@ -129,7 +129,7 @@ class FrameCache:
         pack = self.folder / f"{key}.jpegs"
         finder, offsets = ShotFinder(), [0]
         with _quiet():
-            video = Video(path)
+            video = _video(path)
             with _pack(pack, room) as write:
                 for frame in video:
                     data, small = self._encoded(frame)
@@ -165,7 +165,7 @@ class FrameCache:
             while len(self._open) >= 4:
                 del self._open[next(iter(self._open))]
             with _quiet():
-                self._open[path] = Video(path)
+                self._open[path] = _video(path)
         with _quiet():
             picture = _decoded(self._encoded(self._open[path][index])[0])
         if picture is None:
@@ -205,6 +205,11 @@ class FrameCache:
         if not done:
             raise InputError(f"a frame of {frame.shape[1]}x{frame.shape[0]} cannot be kept as a JPEG")
         return data.tobytes(), frame
+
+
+def _video(path: Path) -> Video:
+    """Of a file or folder; a picture is a video of one frame."""
+    return Video(read_image(path)[None]) if path.suffix.lower() in SUFFIXES and path.is_file() else Video(path)
 
 
 def _decoded(data: bytes) -> NDArray[np.uint8] | None:

@@ -77,7 +77,8 @@ class VideoFolder:
 
     Args:
         root: the folder, searched recursively; hidden files and folders are passed over. Files are taken for videos by
-            their suffix; a folder is taken for one if two or more pictures lie directly in it.
+            their suffix; a folder is taken for one if two or more pictures lie directly in it. For clips of one frame a
+            single picture will do, and pictures of several sizes in a folder are taken one by one.
         frames: T, frames of a clip.
         gap: time between them; shorter where a video has no shot that is long enough.
         seed: with the index it decides a clip.
@@ -112,9 +113,14 @@ class VideoFolder:
         if frames < 1:
             raise InputError(f"frames: {frames} given, at least 1 expected")
         self.root, self.frames, self.gap, self.seed = Path(root), frames, gap or Gap(), seed
-        paths = find_videos(self.root)
+        paths = find_videos(self.root, fewest=min(frames, 2))
         self._cache = FrameCache(cache or default_cache(), short_side, cache_gb * _GIGABYTE, shots)
         built = _build(self._cache, paths, workers, progress)
+        if frames == 1:  # a folder of pictures of several sizes is no video, but each of them is a frame
+            mixed = [path for path in paths if isinstance(built[path], str) and path.is_dir()]
+            apart = [picture for folder in mixed for picture in list_images(folder)]
+            built |= _build(self._cache, apart, workers, progress)
+            paths = [path for path in paths if path not in mixed] + apart
         videos, skipped = [], []
         for path in paths:
             name, result = path.relative_to(self.root).as_posix(), built[path]
@@ -169,8 +175,8 @@ def default_cache() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "samepoint" / "videos"
 
 
-def find_videos(root: str | Path) -> list[Path]:
-    """Video files and folders of two or more pictures at and below a folder, in natural order.
+def find_videos(root: str | Path, fewest: int = 2) -> list[Path]:
+    """Video files and folders of ``fewest`` or more pictures at and below a folder, in natural order.
 
     Raises InputError where there is no such folder or none in it.
     """
@@ -182,7 +188,7 @@ def find_videos(root: str | Path) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         folder = Path(where)
         found += [folder / name for name in files if not name.startswith(".") and _is_video(name)]
-        if len(list_images(folder)) > 1:
+        if len(list_images(folder)) >= fewest:
             found.append(folder)
     if not found:
         raise InputError(f"{root}: no videos in it; expected {', '.join(sorted(SUFFIXES))}, or folders of pictures")
@@ -201,7 +207,7 @@ def _build(
     cache: FrameCache, paths: list[Path], workers: int, progress: Callable[[int, int], None] | None
 ) -> dict[Path, _Built]:
     # Each process begins elsewhere, so that several which build the same cache share the work.
-    order = np.random.default_rng().permutation(len(paths)) if len(paths) > 1 else [0]
+    order = np.random.default_rng().permutation(len(paths))
     shuffled = [paths[i] for i in order]
     done: dict[Path, _Built] = {}
 
@@ -264,7 +270,7 @@ def _known(cache: FrameCache, path: Path) -> _Built | None:
     try:
         key = cache.key(path)
         entry = cache.entry(path, key)
-    except (InputError, PermissionError):  # told of by the attempt to make it
+    except (InputError, PermissionError, FileNotFoundError):  # told of by the attempt to make it
         return None
     return None if entry is None else (key, entry)
 
@@ -272,6 +278,11 @@ def _known(cache: FrameCache, path: Path) -> _Built | None:
 def _entry(cache: FrameCache, path: Path) -> _Built:
     try:
         key = cache.key(path)
+    except FileNotFoundError:  # a link to nowhere, or a file that has gone meanwhile
+        return f"{path}: is not there"
+    except OSError as error:
+        return f"{path}: cannot be opened ({error.strerror})"
+    try:
         return key, cache.entry(path, key) or cache.build(path, key)
     except InputError as error:
         return str(error)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ..datasets.augment import Augmentation
 from ..datasets.synthetic import ClipSettings
@@ -125,10 +125,16 @@ class DataConfig(_Strict):
             if key not in known or key in ("frames", "size"):
                 nearest = difflib.get_close_matches(key, known, 1, 0.4)
                 raise InputError(f"unknown key data.clip.{key}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in self.clip.items()
-        }
-        return ClipSettings(frames=self.frames, size=self.size, **values)
+        kinds, values = get_type_hints(ClipSettings), {}
+        for key, value in self.clip.items():
+            try:
+                values[key] = TypeAdapter(kinds[key]).validate_python(value)
+            except ValidationError as error:
+                raise InputError(f"data.clip.{key}: {value!r} given; {error.errors()[0]['msg'].lower()}") from None
+        try:
+            return ClipSettings(frames=self.frames, size=self.size, **values)
+        except InputError as error:
+            raise InputError(f"data.clip: {error}") from None
 
 
 class _Objective(_Strict):
@@ -140,7 +146,7 @@ class ReconstructionConfig(_Objective):
     """Real clips: the colours of a frame follow from those of the one before by their affinity (FGVC, loss A)."""
 
     radius: int = Field(24, ge=1)  # cells
-    temperature: float | None = Field(None, gt=0)  # sqrt(channels) without, 1 if normalised
+    temperature: float | None = Field(None, gt=0)  # sqrt(channels) without, 0.07 if normalised
     normalised: bool = False  # cosines, not dot products
     legacy: bool = False  # half a pixel off, and places outside the picture take part as grey ones
 
@@ -307,7 +313,7 @@ class FeaturesConfig(_Strict):
 
     output: str  # the run's folder
     steps: int = Field(ge=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     init: str | None = None  # start from these weights: a name in the table or a .safetensors file
     data: DataConfig = DataConfig()
     model: NetworkConfig = NetworkConfig()

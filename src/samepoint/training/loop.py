@@ -194,7 +194,7 @@ class _Loop:
         reports: list[dict[str, float]] = []
         failed = -1
         for micro in range(settings.accumulation):
-            batch = send_to_device(next(batches), accelerator.device)
+            batch = send_to_device(self._fetch(batches, buffers), accelerator.device)
             seed_draws(settings.seed, self._position(micro, accelerator.process_index))
             with accelerator.autocast():
                 loss, figures = task.loss(batch, self.step / settings.steps)
@@ -216,11 +216,31 @@ class _Loop:
             several = f"indices {taken[0]} to" if self.share > 1 else "index"
             raise self._failure("gradient", f"data {several} {taken[-1]}", taken, buffers)
         self.optimiser.step()
+        task.updated()
         self.average.update(task.exported, self.step)
         self.step += 1
         self.position += self.share
         means = {key: math.fsum(one[key] for one in reports) / len(reports) for key in reports[0]}
         return _Step({**means, "gradient": norm}, rate, any(stopped for _, stopped in told))
+
+    def _fetch(self, batches: Iterator[Any], buffers: Sequence[Tensor]) -> Any:
+        """The next micro-batch. Where it cannot be made, the state before the step is the last checkpoint."""
+        try:
+            return next(batches)
+        except (InputError, OSError) as error:
+            if self.step == 0:
+                raise
+            self._undo(buffers)
+            self.save()
+            if not isinstance(error, InputError):
+                raise
+            raise InputError(f"{error} (step {self.step} is kept in {self.checkpoints.last})") from error
+
+    def _undo(self, buffers: Sequence[Tensor]) -> None:
+        """Running statistics as they were."""
+        with torch.no_grad():
+            for one, before in zip(self.task.networks.buffers(), buffers, strict=True):
+                one.copy_(before)
 
     def _position(self, micro: int, process: int) -> int:
         return self.position + micro * self.accelerator.num_processes + process
@@ -230,11 +250,8 @@ class _Loop:
 
         ``taken``: the positions at which the data lie that led to it.
         """
-        networks = self.task.networks
-        with torch.no_grad():
-            for one, before in zip(networks.buffers(), buffers, strict=True):
-                one.copy_(before)
-        if all(bool(torch.isfinite(value).all()) for value in networks.state_dict().values()):
+        self._undo(buffers)
+        if all(bool(torch.isfinite(value).all()) for value in self.task.networks.state_dict().values()):
             self.save()
         last = self.checkpoints.last
         kept = f"the last good state is {last}" if last.exists() else "there is no checkpoint yet"

@@ -173,7 +173,7 @@ class MatchingConfig(_Strict):
 
     output: str  # the run's folder
     steps: int = Field(ge=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     init: str | None = None  # start from a matcher's weights: a name in the table or a file
     parts: tuple[Literal["backbone", "projection", "aggregation"], ...] = ("backbone", "projection", "aggregation")
     backbone: str | None = None  # weights of the backbone: a name, a file, or a Hub repository

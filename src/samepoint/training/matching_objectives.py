@@ -55,11 +55,21 @@ class MatchingObjectives(nn.Module):
         config: weights of the objectives.
         size: side of the pictures, pixels.
         teacher: of distillation.
+        frozen: the matcher's backbone does not learn, its running statistics neither.
     """
 
-    def __init__(self, matcher: Matcher, config: MatchingLossConfig, size: int, teacher: Teacher | None) -> None:
+    def __init__(
+        self,
+        matcher: Matcher,
+        config: MatchingLossConfig,
+        size: int,
+        teacher: Teacher | None,
+        *,
+        frozen: bool = False,
+    ) -> None:
         super().__init__()
         self.matcher, self.config, self.size, self.teacher = matcher, config, size, teacher
+        self.frozen = frozen
         channels = matcher.hypercolumn.channels
         self.discriminator = LevelDiscriminator(len(channels)) if config.adversary > 0 else None
         contrasted = config.contrastive.weight > 0
@@ -84,11 +94,12 @@ class MatchingObjectives(nn.Module):
         for averaged in (self.averaged, self.averaged_head):  # they teach as they would be used
             if averaged is not None:
                 averaged.eval()
+        if self.frozen:
+            self.matcher.hypercolumn.eval()
         return self
 
     def forward(self, batch: MatchBatch, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Weighted sum of the losses, and each of them for the log; ``match_4`` is the share within 0.1 of the side."""
-        self._follow()
         c = self.config
         parts: list[tuple[str, float, Tensor]] = []
         figures: dict[str, float] = {}
@@ -161,9 +172,8 @@ class MatchingObjectives(nn.Module):
         return flow, published_mask(flow) & mask if self.config.geometry == "legacy" else mask
 
     @torch.no_grad()
-    def _follow(self) -> None:
-        if not torch.is_grad_enabled() and not self.training:
-            return
+    def follow(self) -> None:
+        """The averaged matcher that teaches takes its step after the student; once an update."""
         for averaged, student in ((self.averaged, self.matcher), (self.averaged_head, self.head)):
             if averaged is not None and student is not None:
                 follow(averaged, student, self.config.momentum)

@@ -83,7 +83,8 @@ class MatchingTask(Task[MatchBatch]):
         if config.loss.centred and not (config.loss.distillation or config.loss.relation):
             raise InputError("loss.centred: is about a teacher's maps; set loss.distillation or loss.relation")
         self.size = config.data.size or config.model.side
-        self.objectives = MatchingObjectives(self.matcher, config.loss, self.size, teacher)
+        frozen = config.optimiser.backbone == 0
+        self.objectives = MatchingObjectives(self.matcher, config.loss, self.size, teacher, frozen=frozen)
         self.networks = self.objectives
         self.matcher.hypercolumn.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.exported = self.matcher
@@ -116,6 +117,9 @@ class MatchingTask(Task[MatchBatch]):
         loss: Tensor
         loss, figures = self.objectives(batch, progress)
         return loss, figures
+
+    def updated(self) -> None:
+        self.objectives.follow()
 
     def describe(self, position: int) -> str:
         return describe_pairs(self.dataset, position)

@@ -7,6 +7,8 @@ All of it pickles, for the processes of a DataLoader.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -94,7 +96,8 @@ class RealClips:
 
     def item(self, index: int) -> Tensor:
         """Item ``index`` >= 0, uint8 (T, 3, H, W)."""
-        return augment_clip(self._read(index), self.augmentation, _generator(self.seed, index, _REAL)).contiguous()
+        with _told_of(self, index):
+            return augment_clip(self._read(index), self.augmentation, _generator(self.seed, index, _REAL)).contiguous()
 
     def batch(self, step: int, size: int) -> Tensor:
         """uint8 (size, T, 3, H, W)."""
@@ -289,7 +292,8 @@ class FlowPairs:
 
     def item(self, index: int) -> FlowItem:
         """Item ``index`` >= 0."""
-        return augment_pair(self.pairs.pair(index), self.augmentation, _generator(self.seed, index, _FLOW))
+        with _told_of(self, index):
+            return augment_pair(self.pairs.pair(index), self.augmentation, _generator(self.seed, index, _FLOW))
 
     def batch(self, step: int, size: int) -> FlowItem:
         """Items stacked, with a leading ``size``."""
@@ -310,6 +314,15 @@ def augment_pair(pair: FlowItem, settings: Augmentation, generator: Generator) -
     return FlowItem(
         frames.contiguous(), flow.contiguous(), flow_back.contiguous(), valid.contiguous(), valid_back.contiguous()
     )
+
+
+@contextmanager
+def _told_of(source: RealClips | FlowPairs, index: int) -> Iterator[None]:
+    """What goes wrong with item ``index`` says which it was."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{source.describe(index)}: {error}") from None
 
 
 def _generator(seed: int, index: int, kind: int) -> Generator:

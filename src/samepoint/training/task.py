@@ -52,6 +52,10 @@ class Task(Protocol[Batch]):
         Random draws come from torch's, numpy's or Python's global generators, seeded for each micro-batch.
         """
 
+    def updated(self) -> None:
+        """Called after each update by the optimiser, whatever the number of micro-batches that led to it."""
+        return None
+
     def place(self, device: torch.device) -> None:
         """Move what is not in ``networks`` to the device."""
         return None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -104,19 +106,11 @@ class FolderTextures:
 
     def _read_video(self, file: Path) -> tuple[np.ndarray, ...]:
         """Frames spread evenly over the video, as far as it can be decoded; its header's count is not believed."""
-        decoded = []
-        try:
-            with av.open(str(file)) as container:
-                for frame in container.decode(video=0):
-                    decoded.append(frame)
-                    if len(decoded) >= _DECODED:
-                        break
-        except (av.error.FFmpegError, OSError, IndexError):
-            _log.debug("%s: decoding stopped after %d frames", file, len(decoded))
-        if not decoded:
-            return ()
-        places = ((np.arange(self.frames) + 0.5) * len(decoded) / self.frames).astype(int)
-        return tuple(decoded[i].to_ndarray(format="rgb24") for i in sorted(set(places.tolist())))
+        count = sum(1 for _ in _decoded(file))
+        places = set(((np.arange(self.frames) + 0.5) * count / self.frames).astype(int).tolist()) if count else set()
+        # Decoded twice: three hundred frames held until they are counted would be a gigabyte.
+        wanted = (frame for index, frame in enumerate(_decoded(file)) if index in places)
+        return tuple(frame.to_ndarray(format="rgb24") for frame in islice(wanted, len(places)))
 
     def _shrink(self, picture: np.ndarray) -> np.ndarray:
         height, width = picture.shape[:2]
@@ -127,8 +121,20 @@ class FolderTextures:
         return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
+def _decoded(file: Path) -> Iterator[av.VideoFrame]:
+    """The first frames of a video, as far as it can be decoded."""
+    try:
+        with av.open(str(file)) as container:
+            yield from islice(container.decode(video=0), _DECODED)
+    except (av.error.FFmpegError, OSError, IndexError) as error:
+        _log.debug("%s: decoding stopped: %s", file, error)
+
+
 def _read_picture(file: Path) -> tuple[np.ndarray, ...]:
-    data = np.fromfile(file, np.uint8)
+    try:
+        data = np.fromfile(file, np.uint8)
+    except OSError:
+        return ()
     picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     return () if picture is None else (cv2.cvtColor(picture, cv2.COLOR_BGR2RGB),)
 
