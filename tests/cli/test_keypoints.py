@@ -31,6 +31,35 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(save_weights(PointNetwork(TINY), tmp_path_factory.mktemp("model") / "tiny.safetensors", {}))
 
 
+def coco(categories: int = 1, frames: int = 6, of: int = 1) -> dict:
+    """Pictures of all frames, the first and the last annotated with the category ``of``."""
+    return {
+        "images": [{"id": n + 1, "file_name": f"shots/frame_{n:04d}.PNG"} for n in range(frames)],
+        "categories": [{"id": n + 1, "name": ("cat", "dog")[n], "keypoints": ["nose"]} for n in range(categories)],
+        "annotations": [
+            {"id": n, "image_id": 1 + n * (frames - 1), "category_id": of, "keypoints": [20 + n, 20, 2]} for n in (0, 1)
+        ],
+    }
+
+
+def test_coco_in_is_coco_out_with_its_pictures_and_category(folder: Path, clip: str, tiny: str, capsys) -> None:
+    Path("labels.json").write_text(json.dumps(coco(categories=2, of=2)))
+    assert main(["keypoints", clip, "--labels", "labels.json", "--model", tiny, "-o", "out.json"]) == 0
+    assert "pictures" not in capsys.readouterr().err
+    data = json.loads(Path("out.json").read_text())
+    assert data["images"] == coco()["images"]
+    assert {entry["category_id"] for entry in data["annotations"]} == {2}
+    assert sorted(entry["image_id"] for entry in data["annotations"]) == [1, 2, 3, 4, 5, 6]
+    assert Keypoints.load("out.json").frame.tolist() == [0, 5, 1, 2, 3, 4]
+
+
+def test_names_of_pictures_that_are_lost_are_told(folder: Path, clip: str, tiny: str, capsys) -> None:
+    Path("labels.csv").write_text("frame,image,bodypart,x,y\n0, a/img000.png, nose,20,20\n5,a/img005.png,nose,22,20\n")
+    assert main(["keypoints", clip, "--labels", "labels.csv", "--model", tiny, "-o", "out.csv", "--to", "csv"]) == 0
+    assert "warning: out.csv: the names of the labelled pictures are left out" in capsys.readouterr().err
+    assert Keypoints.load("out.csv").bodyparts == ("nose",)
+
+
 def test_from_labels_to_every_frame(folder: Path, clip: str, tiny: str, capsys) -> None:
     Path("labels.csv").write_text(LABELS)
     arguments = ["keypoints", clip, "--labels", "labels.csv", "--model", tiny, "--suggest", "2"]

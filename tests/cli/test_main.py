@@ -147,6 +147,14 @@ def test_a_warning_is_said_once_on_one_line(monkeypatch: pytest.MonkeyPatch, cap
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_a_name_that_a_pipe_cannot_show_costs_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "samepoint.cli.main", "track", "日本.mp4", "--point", "1,1", "-o", "a.csv"]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(r"samepoint: error: \u65e5\u672c.mp4")
+
+
 @pytest.mark.parametrize("command", ["track", "demo"])
 def test_ctrl_c_leaves_what_was_there(folder: Path, clip: str, command: str) -> None:
     arguments = ["demo"] if command == "demo" else ["track", clip, "--grid", "2", "-o", "a.csv", "--render", "a.mp4"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 from pathlib import Path
 
@@ -94,6 +95,15 @@ def test_a_folder_is_every_picture_but_the_source(folder: Path, inputs: Path, st
     """Annotate once, transfer to a folder: what is no picture there is passed over and said."""
     (inputs / "many" / "bad.png").write_text("once")
     (inputs / "many" / "a.png").symlink_to(inputs / "a.png")
+    write_mask(inputs / "many" / "mask.png", np.ones((40, 60), np.uint8))
+    latin = Path(os.fsdecode(os.fsencode(inputs / "many") + b"/b\xe4d.png"))
+    latin.write_bytes((inputs / "a.png").read_bytes())
+    assert main(["match", f"{inputs}/a.png", f"{inputs}/many", "--mask", f"{inputs}/many/mask.png", "-o", "masks"]) == 0
+    assert sorted(path.name for path in Path("masks").glob("*.png")) == ["10.png", "2.png"]
+    assert "its name is not UTF-8" in capfd.readouterr().err
+    (inputs / "many" / "mask.png").unlink()
+    latin.unlink()
+    stub.encoded.clear()
     arguments = ["match", f"{inputs}/a.png", f"{inputs}/many", f"{inputs}/b.png", "--points", f"{inputs}/points.csv"]
     assert main([*arguments, "-o", "m.csv", "--render", "m.png", "--json"]) == 0
     output = capfd.readouterr()

@@ -15,6 +15,7 @@ from samepoint.cli import console
 from samepoint.cli.main import main
 from samepoint.cli.track import parse_point
 from samepoint.errors import InputError
+from samepoint.io.images import write_image
 from samepoint.models.resnet import ResNet
 from samepoint.structures import Queries, Tracks, Video
 from samepoint.tracking.quality import QUALITIES
@@ -129,7 +130,9 @@ BAD = {
     "grid frame negative": (["{clip}", "--grid", "1", "--grid-frame", "-1"], "--grid-frame -1"),
     "missing queries": (["{clip}", "--queries", "nope.csv"], "nope.csv"),
     "queries without rows": (["{clip}", "--queries", "{folder}/none.csv"], "none.csv"),
-    "queries outside": (["{clip}", "--queries", "{folder}/far.csv"], "outside"),
+    "queries outside": (["{clip}", "--queries", "{folder}/far.csv"], "far.csv: point 1 (x=1000, y=1) lies outside"),
+    "queries too late": (["{clip}", "--point", "1,1", "--queries", "{folder}/late.csv"], "late.csv: point 0: frame 99"),
+    "a sheet among the pictures": (["{folder}/shots", "--point", "1,1", "--sheet", "{folder}/shots/2.png"], "--sheet"),
     "unknown model": (["{clip}", "--point", "1,1", "--model", "samepoint-bsae"], "samepoint-base"),
     "unknown quality": (["{clip}", "--point", "1,1", "--quality", "good"], "fast, balanced, best"),
     "unknown search": (["{clip}", "--point", "1,1", "--search", "fine"], "full, coarse-to-fine"),
@@ -168,6 +171,10 @@ def test_bad_input_is_one_line_and_leaves_nothing(
         container.start_encoding()
     (inputs / "none.csv").write_text("frame,x,y\n")
     (inputs / "far.csv").write_text("frame,x,y\n0,1,1\n0,1000,1\n")
+    (inputs / "late.csv").write_text("frame,x,y\n99,1,1\n")
+    (inputs / "shots").mkdir()
+    for number in range(2):
+        write_image(inputs / "shots" / f"{number}.png", np.zeros((48, 64, 3), np.uint8))
     inputs_before = sorted(path.name for path in inputs.iterdir())
     clip_before = Path(clip).read_bytes()
     arguments, said = BAD[case]

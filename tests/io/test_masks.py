@@ -125,6 +125,26 @@ class TestPictures:
         with pytest.raises(InputError, match=r"a.png: 5 grey levels .* look like soft edges"):
             read_mask(saved(tmp_path / "a.png", soft))
 
+    def test_a_coloured_shape_with_soft_edges(self, tmp_path: Path) -> None:
+        large = np.zeros((240, 320, 3), np.uint8)
+        cv2.ellipse(large, (160, 120), (90, 60), 20, 0, 360, (230, 30, 40), -1)
+        soft = cv2.resize(large, (107, 80), interpolation=cv2.INTER_AREA)
+        with pytest.raises(InputError, match=r"a.png: \d+ colours, \d+ of them only along edges, look like soft edges"):
+            read_mask(saved(tmp_path / "a.png", soft))
+        hard = cv2.resize(large, (107, 80), interpolation=cv2.INTER_NEAREST)
+        assert set(np.unique(read_mask(saved(tmp_path / "a.png", hard)))) == {0, 1}
+
+    def test_small_objects_in_colours_of_their_own(self, tmp_path: Path) -> None:
+        colours = np.zeros((60, 80, 3), np.uint8)
+        colours[10:40, 10:40] = (200, 10, 10)
+        for number in range(4):
+            colours[50:53, 10 * number : 10 * number + 3] = (0, 50 + number, 0)
+        assert len(np.unique(read_mask(saved(tmp_path / "a.png", colours)))) == 6
+        dots = np.zeros((60, 80, 3), np.uint8)
+        for number in range(40):
+            dots[3 * (number // 8), 10 * (number % 8)] = (number + 1, 0, 9)
+        assert len(np.unique(read_mask(saved(tmp_path / "a.png", dots)))) == 41
+
     def test_labels_beside_a_large_void_are_labels(self, tmp_path: Path) -> None:
         values = np.full((30, 40), 255, np.uint8)
         values[5:12, 5:12] = 3

@@ -50,6 +50,8 @@ def test_what_has_no_mean_is_refused(pair: tuple[Path, Path], tmp_path: Path, ca
     other = save_weights(PointNetwork(wider), tmp_path / "wide.safetensors", {})
     with pytest.raises(InputError, match="of different architectures"):
         mix(pair[0], other, out)
+    with pytest.raises(InputError, match=r"out\.pt: expected a name that ends in \.safetensors"):
+        mix(*pair, out.with_suffix(".pt"))
     assert main(["weights", "mix", *map(str, pair), "-o", str(out), "--part", "encoder"]) == 2
     assert "expected NAME=SHARE" in capsys.readouterr().err
     assert not out.exists()

@@ -51,6 +51,7 @@ def test_what_is_found_follows_from_confidence() -> None:
         ({"target_size": 3}, "two whole numbers"),
         ({"names": ("a",)}, "2 points need 2 names"),
         ({"source": "a\nb"}, "control character"),
+        ({"source": "b\udce4d.png"}, "is not UTF-8"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict, said: str) -> None:

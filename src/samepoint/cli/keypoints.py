@@ -78,6 +78,9 @@ def keypoints(
             result = propagate_keypoints(clip, known, model=model, device=device, progress=advance)
         for lost in write_keypoints(result, stand_ins[0], to_format):
             warnings.warn(f"{output}: {lost}", UserWarning, stacklevel=1)
+        if known.images and not result.images and not _keeps_pictures(known, output, to_format):
+            lost = "the names of the labelled pictures are left out: frames of a video have none, those of a folder do"
+            warnings.warn(f"{output}: {lost}", UserWarning, stacklevel=1)
         if render is not None:
             from samepoint.viz.render import render_tracks
 
@@ -86,6 +89,14 @@ def keypoints(
                 render_tracks(clip, tracks, stand_ins[1], trail=0, names=True, progress=advance)
     suggestions = suggest_frames(result, suggest)
     _report(video, known, result, suggestions, model, outputs, time.perf_counter() - began, as_json)
+
+
+def _keeps_pictures(labels: Keypoints, output: Path, to_format: str | None) -> bool:
+    """Whether frames are added to the labels' own file, pictures and all, or rows are called by frames anyway."""
+    from samepoint.io.keypoints import format_for
+
+    chosen = format_for(labels, output, to_format)
+    return chosen == "deeplabcut" or (chosen == "coco" and labels.source is not None and labels.source.format == "coco")
 
 
 def _check_outputs(video: str, labels: Path, output: Path, to_format: str | None, render: Path | None) -> None:

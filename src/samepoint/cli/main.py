@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -61,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (``sys.argv`` by default) and return the exit status."""
     if arguments is None:  # a process of its own
         keep_freed_memory()
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):  # a name that a terminal or pipe cannot show must not cost the answer
+                stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     with warnings.catch_warnings():
         # Python's form of a warning is two lines with a place in our source; a user needs the sentence, once.

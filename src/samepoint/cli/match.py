@@ -103,7 +103,7 @@ def match(
     places = [parse_place(text) for text in point or []]
     masked = output.suffix.lower() not in TABLES
     _check_options(bool(places) or points is not None, grid, mask, output, masked, render, to)
-    given = list_targets(source, targets)
+    given = list_targets(source, targets, mask)
     files = mask_files(output, [name for name, _ in given]) if masked else {}
     outputs = [*(files.values() if masked else [output]), *([] if render is None else [render])]
     folder = output if masked and output.suffix.lower() != ".png" else None

@@ -30,8 +30,8 @@ def parse_place(text: str) -> tuple[float, float]:
     return float(match[1]), float(match[2])
 
 
-def list_targets(source: str, targets: Sequence[str]) -> list[tuple[str, bool]]:
-    """Every picture to match with, and whether it was found in a folder, where the source itself is passed over.
+def list_targets(source: str, targets: Sequence[str], mask: Path | None = None) -> list[tuple[str, bool]]:
+    """Every picture to match with, and whether it was found in a folder, where source and mask are passed over.
 
     Raises InputError for a folder without pictures, or a picture that is there twice.
     """
@@ -45,8 +45,8 @@ def list_targets(source: str, targets: Sequence[str]) -> list[tuple[str, bool]]:
                 raise InputError(f"{target}: no such file or folder")
             found.append((target, False))
             continue
-        own = Path(source)
-        others = [path for path in list_images(target) if not (own.exists() and path.samefile(own))]
+        own = {_identity(path) for path in (Path(source), mask) if path is not None}
+        others = [path for path in list_images(target) if _identity(path) not in own]
         if not others:
             raise InputError(f"{target}: no pictures to match with in this folder; expected {', '.join(SUFFIXES)}")
         found += [(str(path), True) for path in others]
@@ -65,10 +65,13 @@ class Pictures:
 
     def __iter__(self) -> Iterator[Picture]:
         from samepoint.matching import open_picture
+        from samepoint.structures.checks import is_utf8
 
         for number, (name, in_folder) in enumerate(self._given):
             self._advance(number, len(self._given))
             try:
+                if not is_utf8(name):
+                    raise InputError(f"{name!r}: its name is not UTF-8")
                 picture = open_picture(name)
             except InputError as error:
                 if not in_folder:

@@ -193,6 +193,8 @@ def _check_outputs(video: str, queries: Path | None, output: Path, render: Path 
             if path.exists() and source.exists() and path.samefile(source):
                 raise InputError(f"{path}: is an input and would be overwritten; choose another name")
         check_writable(path)
+    if sheet is not None and Path(video).is_dir() and sheet.parent.exists() and sheet.parent.samefile(video):
+        raise InputError(f"--sheet {sheet}: would be one of the pictures that are the video; choose another folder")
 
 
 def _open(source: str, frames: int | None, backward: bool, needs_frames_twice: bool) -> Video:
@@ -223,15 +225,23 @@ def _queries(
         parts.append(Queries.at([(x, y) for x, y, _ in points], [frame for _, _, frame in points]))
     if path is not None:
         parts.append(Queries.load(path))
+        try:
+            _check(parts[-1], video)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
     if grid is not None:
         parts.append(Queries.grid(grid, video.size, grid_frame))
     queries = Queries.concat(parts)
     if not len(queries):
         raise InputError(f"{path}: no point in this file; expected rows of frame,x,y[,name]")
-    queries.check(video.size)
-    if not video.is_live and queries.frame.any():
-        queries.check(video.size, len(video))
+    _check(queries, video)
     return queries
+
+
+def _check(queries: Queries, video: Video) -> None:
+    queries.check(video.size)
+    if not video.is_live and queries.frame.any():  # to count frames may mean to read the whole file
+        queries.check(video.size, len(video))
 
 
 def summary(tracks: Tracks) -> dict[str, Any]:

@@ -165,14 +165,35 @@ def _from_colours(colours: np.ndarray, path: Path) -> np.ndarray:
         numbers = np.array([known[int(code)] % VOID for code in present])
     else:
         numbers = np.cumsum(present > 0)
+        thin, solid = _thin_colours(inverse.reshape(codes.shape), present > 0)
+        if thin > 2 * solid + 2:
+            raise InputError(
+                f"{path}: {thin + solid} colours, {thin} of them only along edges, look like soft edges; expected one "
+                "colour for each object: draw without anti-aliasing and enlarge by the nearest pixel"
+            )
     if numbers.max() >= VOID:
         raise InputError(f"{path}: {numbers.max()} colours; expected one for each object, at most {VOID - 1}")
     return numbers.astype(np.uint8)[inverse].reshape(codes.shape)
 
 
+def _thin_colours(index: np.ndarray, is_object: np.ndarray) -> tuple[int, int]:
+    """How many objects' colours, by index (H, W), are nowhere as wide as ``RIM``, and how many are.
+
+    Where the former cover more, objects are that small, and all count as wide.
+    """
+    values, kernel = index.astype(np.float32), np.ones((RIM, RIM), np.uint8)
+    inside = cv2.erode(values, kernel) == cv2.dilate(values, kernel)
+    wide = np.zeros(len(is_object), bool)
+    wide[np.unique(index[inside])] = True
+    count = np.bincount(index.ravel(), minlength=len(is_object))
+    if count[is_object & ~wide].sum() >= count[is_object & wide].sum():
+        return 0, int(is_object.sum())
+    return int((is_object & ~wide).sum()), int((is_object & wide).sum())
+
+
 def _from_json(path: Path, size: Size | None) -> np.ndarray:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (ValueError, RecursionError) as error:

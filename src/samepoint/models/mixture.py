@@ -28,9 +28,11 @@ def mix(
         parts: other shares for what its name says, such as ``{"encoder": 0.5}``.
 
     Raises:
-        InputError: different architectures, a share out of range, or a part that there is not.
+        InputError: another ending, different architectures, a share out of range, or a part that there is not.
     """
     parts = dict(parts or {})
+    if output.suffix != ".safetensors":
+        raise InputError(f"{output}: expected a name that ends in .safetensors")
     for name, value in {"share": share, **parts}.items():
         if not 0 <= value <= 1:
             raise InputError(f"{name}: expected a share from 0 to 1, got {value:g}")

@@ -30,9 +30,20 @@ def as_names(names: Any, count: int) -> tuple[str, ...]:
     if len(names) != count:
         raise InputError(f"{count} points need {count} names, got {len(names)}")
     for name in names:
-        if any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) <= 0xDFFF for char in name):
-            raise InputError(f"name {name!r} holds a control character; expected one line of plain text")
+        if not is_line(name):
+            what = "holds a control character" if is_utf8(name) else "is not UTF-8"
+            raise InputError(f"name {name!r} {what}; expected one line of plain text")
     return names
+
+
+def is_line(text: str) -> bool:
+    """Whether a name is one line that files can hold: no control characters, no bytes that are not UTF-8."""
+    return is_utf8(text) and not any(ord(char) < 32 or ord(char) == 127 for char in text)
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a name, of a file perhaps, has no bytes that stand for no character."""
+    return not any(0xD800 <= ord(char) <= 0xDFFF for char in text)
 
 
 def as_fps(value: Any) -> float:

@@ -57,6 +57,23 @@ def test_pictures_without_frames_of_their_own(
     assert content(Keypoints.load("a.csv")) == content(placed)
 
 
+def test_coco_names_all_individuals_or_none(tmp_path: Path) -> None:
+    mixed = Keypoints([0], np.ones((1, 2, 1, 2)), ("nose",), ("rat", ""))
+    save(mixed, tmp_path / "a.json")
+    assert Keypoints.load(tmp_path / "a.json").individuals == ("rat", "individual2")
+
+
+def test_coco_takes_names_with_any_kind_of_space(tmp_path: Path) -> None:
+    data = json.loads(FILES["coco.json"])
+    data["images"][0]["file_name"] = "Screenshot 10.00\u202fAM 000004.PNG"
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    assert Keypoints.load(tmp_path / "a.json").frame[0] == 4
+    data["images"][0]["file_name"] = "two\nlines.PNG"
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    with pytest.raises(InputError, match=r"file_name 'two.*expected the name of a picture"):
+        Keypoints.load(tmp_path / "a.json")
+
+
 def test_several_individuals_in_pictures_of_a_frame_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     pictures = of_pictures("a/img1.png", "b/img2.png")

@@ -94,15 +94,20 @@ def _told_by_content(path: Path) -> str:
     return _CSV_BEGINNINGS.get(first, "csv")
 
 
+def format_for(keypoints: Keypoints, path: Path, format: str | None = None) -> str:
+    """What is written: by suffix, and what was read where that can be written so. Raises what ``check_format`` does."""
+    fitting = check_format(path, format)
+    source = keypoints.source.format if keypoints.source else ""
+    return source if source in fitting else fitting[0]
+
+
 def write_keypoints(keypoints: Keypoints, path: Path, format: str | None = None) -> list[str]:
-    """Write whole or not at all; ``format`` None: by suffix, and what was read where that can be written so.
+    """Write whole or not at all, in the format that ``format_for`` says.
 
     Returns what the format cannot hold, a sentence each. Raises InputError where the suffix is unknown, the place not
     writable, or pictures have no frame number of their own and the format counts frames.
     """
-    fitting = check_format(path, format)
-    source = keypoints.source.format if keypoints.source else ""
-    name = source if source in fitting else fitting[0]
+    name = format_for(keypoints, path, format)
     if name not in _BY_NAME:
         _check_frames(keypoints, path, name)
     with atomic_write(path, "wb") as file:

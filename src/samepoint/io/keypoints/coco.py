@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +21,7 @@ import numpy as np
 from samepoint.errors import InputError
 from samepoint.io.keypoints.exact import SIZE, frame_of_name, losses, shortest, with_source, written
 from samepoint.structures import Keypoints, KeypointSource
+from samepoint.structures.checks import is_line
 
 FORMAT = "coco"
 OFFSET = 0.5
@@ -115,7 +117,7 @@ def _names(images: list[dict[str, Any]]) -> dict[int, str]:
         if not _whole(image.get("id")) or image["id"] in names:
             raise InputError(f"{where}: id {str(image.get('id'))[:40]}; expected a whole number that no other has")
         name = image.get("file_name")
-        if not isinstance(name, str) or not name or not name.isprintable():
+        if not isinstance(name, str) or not name or not is_line(name):
             raise InputError(f"{where}: file_name {str(name)[:40]!r}; expected the name of a picture")
         names[image["id"]] = name
     if len(set(names.values())) != len(names):
@@ -157,7 +159,7 @@ def _individual(entry: dict[str, Any], where: str, place: int) -> str:
     if named is None:
         return str(place) if place else ""
     key, value = named
-    if not isinstance(value, (str, int)) or isinstance(value, bool) or value == "" or not str(value).isprintable():
+    if not isinstance(value, (str, int)) or isinstance(value, bool) or value == "" or not is_line(str(value)):
         raise InputError(f"{where}: {key} {str(value)[:40]!r}; expected a name or number")
     return str(value)
 
@@ -208,18 +210,20 @@ def save(keypoints: Keypoints, file: IO[bytes]) -> list[str]:
     data = copy.deepcopy(data)
     digits = max(6, len(str(int(keypoints.frame.max(initial=0)))))
     by_name = {image["file_name"]: image["id"] for image in data["images"]}
-    category = next(entry for entry in data["categories"] if entry.get("keypoints") == list(keypoints.bodyparts))["id"]
+    category = _category_of(data, keys.values(), keypoints.bodyparts)
     next_image = max([0, *by_name.values()]) + 1
     next_id = max([0, *(entry["id"] for entry in data["annotations"] if _whole(entry.get("id")))]) + 1
+    individuals = keypoints.individuals
+    if any(individuals):  # or some annotations would have a name and some none, which nobody could tell apart
+        individuals = tuple(name or f"individual{number}" for number, name in enumerate(individuals, 1))
     values = written(keypoints, FORMAT, OFFSET)
-    for f in range(keypoints.shape[0]):
-        name = keypoints.images[f] if keypoints.images else ""
-        row = int(keypoints.origin[f])
-        if not name and row >= 0 and ours:
-            number = next((n for (r, _), n in keys.items() if r == row), None)
-            image_id = None if number is None else data["annotations"][number]["image_id"]
-            name = next((n for n, i in by_name.items() if i == image_id), "")
-        name = name or f"img{int(keypoints.frame[f]):0{digits}d}.png"
+    by_id = {image_id: name for name, image_id in by_name.items()}
+    of_row = {row: by_id[data["annotations"][number]["image_id"]] for (row, _), number in keys.items()}
+    rows = [(int(frame), int(row)) for frame, row in zip(keypoints.frame, keypoints.origin, strict=True)]
+    by_frame = _by_frame(list(by_name), {frame: of_row[row] for frame, row in rows if row in of_row})
+    for f, (frame, row) in enumerate(rows):
+        name = keypoints.images[f] if keypoints.images else of_row.get(row, "") if row >= 0 else ""
+        name = name or by_frame.get(frame, f"img{frame:0{digits}d}.png")
         if name not in by_name:
             size = {} if keypoints.size is None else {"width": keypoints.size[1], "height": keypoints.size[0]}
             data["images"].append({"id": next_image, "file_name": name, **size})
@@ -235,7 +239,7 @@ def save(keypoints: Keypoints, file: IO[bytes]) -> list[str]:
                 continue
             if entry is None:
                 entry = {"id": next_id, "image_id": by_name[name], "category_id": category, "iscrowd": 0}
-                entry |= {"individual": keypoints.individuals[i]} if keypoints.individuals[i] else {}
+                entry |= {"individual": individuals[i]} if individuals[i] else {}
                 data["annotations"].append(entry)
                 next_id += 1
             entry |= {"keypoints": triples, "num_keypoints": int(keypoints.known[f, i].sum())}
@@ -243,6 +247,28 @@ def save(keypoints: Keypoints, file: IO[bytes]) -> list[str]:
                 entry |= _box(keypoints.xy[f, i])
     file.write(json.dumps(data, ensure_ascii=False).encode())
     return losses(keypoints, ("visible", "skeleton", "images", "individuals"))
+
+
+def _category_of(data: dict[str, Any], numbers: Iterable[int], bodyparts: tuple[str, ...]) -> Any:
+    """The id of the category that annotations ``numbers`` have, else of the one with these joints."""
+    used = {data["annotations"][number]["category_id"] for number in numbers}
+    if len(used) == 1:
+        return used.pop()
+    return next(entry for entry in data["categories"] if entry.get("keypoints") == list(bodyparts))["id"]
+
+
+def _by_frame(names: Sequence[str], labelled: Mapping[int, str]) -> dict[int, str]:
+    """Pictures beside the labelled ones, by the frames that names tell: where they tell those of the labelled ones."""
+    if not labelled or any(frame_of_name(name) != frame for frame, name in labelled.items()):
+        return {}
+    folders = {_folder(name) for name in labelled.values()}
+    beside = [name for name in names if _folder(name) in folders]
+    count = Counter(map(frame_of_name, beside))
+    return {frame_of_name(name): name for name in beside if count[frame_of_name(name)] == 1}
+
+
+def _folder(name: str) -> str:
+    return name[: max(name.rfind("/"), name.rfind("\\")) + 1]
 
 
 def _written(keypoints: Keypoints, values: np.ndarray, before: np.ndarray | None, f: int, i: int) -> list[Any]:

@@ -55,7 +55,7 @@ def load(path: Path) -> Keypoints:
         where = f"line {line}"
         if len(row) != len(columns):
             raise InputError(f"{where}: {len(row)} cells; expected {','.join(columns)}")
-        cells = dict(zip(columns, row, strict=True))
+        cells = dict(zip(columns, (cell.lstrip() for cell in row), strict=True))
         frame = whole(cells["frame"], where)
         if frames.setdefault(frame, cells.get("image", "")) != cells.get("image", ""):
             raise InputError(f"{where}: frame {frame} is the picture {frames[frame]!r} above")
