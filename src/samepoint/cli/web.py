@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from samepoint.cli.console import Advance, progress
+from samepoint.cli.console import Advance, check_model, progress
 from samepoint.errors import InputError
 
 if TYPE_CHECKING:
@@ -124,6 +124,8 @@ def _work(config: WebConfig, stages: tuple[Stage, ...], retry_failed: bool, as_j
     from samepoint.training.stopping import stop_requested
     from samepoint.webvideo import pipeline
 
+    if "label" in stages and config.engine.kind == "local":
+        check_model(config.labels.model, config.engine.device)
     with stop_requested() as stop, stop.at_once(), _bars() as tell:
         summaries = pipeline.run(config, stages, retry_failed=retry_failed, progress=tell)
     held = pipeline.counts(config)

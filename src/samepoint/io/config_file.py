@@ -27,7 +27,7 @@ def read_config(path: str | Path, kind: type[Config], overrides: Iterable[str] =
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot read the configuration ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # a day that does not exist, or not UTF-8, is a ValueError
         raise InputError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a mapping of keys to values")
@@ -65,8 +65,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
             raise InputError(f"--set {override}: {parent} is not a group of keys")
     try:
         values[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: the value is not YAML") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"--set {override}: the value is not YAML ({' '.join(str(error).split())})") from error
 
 
 def _explain(error: ValidationError, kind: type[BaseModel]) -> str:

@@ -35,6 +35,7 @@ class Followed:
             its first frame.
         similarity: float32 (N, T), cosine with the frame before; 1 in its first frame.
         cell: pixels (x, y) of a cell of the map that is matched on.
+        repeats: frames that repeat the one before, never the first; no evidence of anything.
     """
 
     xy: np.ndarray
@@ -42,10 +43,21 @@ class Followed:
     cycle: np.ndarray
     similarity: np.ndarray
     cell: float
+    repeats: frozenset[int] = frozenset()
+
+    def at(self, frames: np.ndarray) -> Followed:
+        """What there is in some frames, none of which repeats another."""
+        parts = (self.xy[:, frames], self.confidence[:, frames], self.cycle[:, frames], self.similarity[:, frames])
+        return Followed(*parts, self.cell)
 
 
 def accepted(followed: Followed, size: tuple[int, int], settings: AcceptSettings) -> np.ndarray:
-    """Where the labels are alive, bool (N, T); always in the frame where they begin."""
+    """Where the labels are alive, bool (N, T); always in the frame where they begin. A repeat is as what it repeats."""
+    if followed.repeats:
+        frames = np.arange(followed.xy.shape[1])
+        own = np.setdiff1d(frames, sorted(followed.repeats))
+        alive = accepted(followed.at(own), size, settings)
+        return np.asarray(alive[:, np.searchsorted(own, frames, side="right") - 1])
     passes = _passes(followed, size, settings)
     count, frames = passes.shape
     started = np.isfinite(followed.xy[..., 0]).argmax(1)

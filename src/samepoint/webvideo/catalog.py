@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -45,6 +46,7 @@ _ORDER: dict[Table, tuple[str, ...]] = {"videos": ("video",), "shots": ("video",
 _AT_ONCE = 20_000  # rows held as dictionaries
 _SYNC_EVERY = 1.0  # seconds: what a power cut, not a kill, may lose of a journal
 _STAND_IN = re.compile(r"\.[0-9a-f]{12}\.part(\..*)?")  # of io/atomic.py
+_PARTS = re.compile(r"\.pred\.part.*")  # folders, of webvideo/legacy_labels.py
 
 
 class Catalogue:
@@ -86,8 +88,7 @@ class Catalogue:
         except Timeout as error:
             raise InputError(f"{self.output}: another run is at work on this collection") from error
         try:
-            if any(self.journal_path(stage).exists() for stage in STAGES):
-                self._remove_stand_ins()
+            self._remove_stand_ins()
             for stage in STAGES:
                 self.merge(stage)
             yield
@@ -155,19 +156,23 @@ class Catalogue:
             pq.write_table(content, stand_in, compression="zstd")
 
     def _drop_orphans(self) -> None:
-        """Labels of shots that a new cut does not have any more."""
+        """Labels of shots that a new cut does not have any more, or does not keep."""
         import pyarrow.compute as pc
 
         if not self.path("labels").exists():
             return
-        labels, shots = self.read("labels"), self.read("shots", ["shot"])
+        labels, shots = self.read("labels"), self.read("shots", ["shot", "kept", "status"])
+        shots = shots.filter(pc.and_(shots["kept"], pc.equal(shots["status"], "ok")))
         kept = labels.filter(pc.is_in(labels["shot"], shots["shot"].combine_chunks()))
         if kept.num_rows < labels.num_rows:
             self._write("labels", kept)
 
     def _remove_stand_ins(self) -> None:
         """Files that a killed run was writing."""
-        for folder, _, names in os.walk(self.output):
+        for folder, folders, names in os.walk(self.output):
+            for name in [name for name in folders if _PARTS.fullmatch(name)]:
+                folders.remove(name)
+                shutil.rmtree(Path(folder) / name, ignore_errors=True)
             for name in names:
                 if _STAND_IN.fullmatch(name):
                     with suppress(OSError):

@@ -68,6 +68,10 @@ def fetch(row: Row, settings: DownloadSettings, folder: Path) -> Row:
     place = folder / "videos" / safe_name(str(row.get("class") or "")) / name
     kept = _kept(row, place, folder)
     if kept is not None:
+        try:
+            _check_limits(kept, settings)
+        except LimitError as error:
+            return _ended(row, Outcome(error.word, error.detail))
         return kept
     place.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + settings.time_limit
@@ -234,11 +238,16 @@ def _check_actual(found: Probe, path: Path, settings: DownloadSettings) -> None:
     """Pages leave out or misstate what the file then shows."""
     if found.damage:
         raise LimitError("broken", found.damage)
-    if path.stat().st_size > settings.max_bytes:
-        raise LimitError("too large", f"{path.stat().st_size} bytes, at most {settings.max_bytes}")
-    if found.height > settings.height:
-        raise LimitError("too tall", f"{found.height} lines, at most {settings.height}")
-    _check_duration(found.duration, settings)
+    _check_limits({"bytes": path.stat().st_size, "height": found.height, "duration": found.duration}, settings)
+
+
+def _check_limits(measured: Row, settings: DownloadSettings) -> None:
+    """Of a file that is there."""
+    if measured["bytes"] > settings.max_bytes:
+        raise LimitError("too large", f"{measured['bytes']} bytes, at most {settings.max_bytes}")
+    if measured["height"] > settings.height:
+        raise LimitError("too tall", f"{measured['height']} lines, at most {settings.height}")
+    _check_duration(measured.get("duration"), settings)
 
 
 def _download(ydl: Any, info: dict[str, Any], path: Path, settings: DownloadSettings) -> None:

@@ -7,6 +7,7 @@ thumbnail, ``f`` that of three frames; only hashes of one kind can be compared.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -20,11 +21,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from .pictures import frames_at
 from .rows import Row
 
+_log = logging.getLogger(__name__)
+
 _SIDE = 16
 _BITS = _SIDE * _SIDE
 _DIGITS = _BITS // 4
 _FLAT = 4.0
 """Grey values by which a picture must vary to be told by its hash; black frames are all alike."""
+_SAME_LENGTH = 0.1
+"""Seconds by which files differ that are one recording; what a fixed camera saw at other times looks alike too."""
 _PLACES = (0.15, 0.5, 0.85)
 """Of the frames that stand for a video, shares of its length."""
 
@@ -80,6 +85,8 @@ def merge(rows: Iterable[Row], settings: DuplicateSettings) -> list[Row]:
         near = {other for stretch in stretches for other in buckets.get(stretch, ())}
         same = [other for other in kept if other in near and _same(kept[other], row, settings)] if near else []
         if same:
+            if row.get("source") == "folder":
+                _log.warning("%s: passed over, it looks like %s", row.get("path"), kept[same[0]].get("path") or same[0])
             _note(kept[same[0]], row)
             continue
         kept[name] = dict(row)
@@ -121,6 +128,9 @@ def _same(first: Row, second: Row, settings: DuplicateSettings) -> bool:
     if apart is None or apart > settings.distance:
         return False
     durations = first.get("duration"), second.get("duration")
+    files = first.get("source") == second.get("source") == "folder"
     if durations[0] is None or durations[1] is None:
-        return True
-    return abs(durations[0] - durations[1]) <= settings.seconds
+        return not files
+    return bool(
+        abs(durations[0] - durations[1]) <= (min(settings.seconds, _SAME_LENGTH) if files else settings.seconds)
+    )

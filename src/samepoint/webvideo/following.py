@@ -179,7 +179,7 @@ class Follower:
             np.stack([getattr(column, name)[:count] for column in columns], axis=1)
             for name in ("xy", "confidence", "cycle", "similarity")
         )
-        return Followed(xy, confidence, cycle, similarity, self._cell)
+        return Followed(xy, confidence, cycle, similarity, self._cell, frozenset(repeats) - {0})
 
 
 @dataclass(frozen=True, eq=False)

@@ -221,14 +221,15 @@ def write_published(labels: Labels, folder: str | Path, grid: int = 256) -> int:
     return write_maps(folder, _exported(labels, grid))
 
 
-def open_labels(path: str | Path, row: dict[str, Any]) -> Labels:
+def open_labels(path: str | Path, row: dict[str, Any], seeds: int | None = None) -> Labels:
     """The labels of a shot, a file of ours or a folder of published maps.
 
-    ``row`` says of a folder what it does not itself: ``height``, ``width``, ``start`` and ``fps`` of the shot.
+    ``row`` says of a folder what it does not itself: ``height``, ``width``, ``start`` and ``fps`` of the shot. Of its
+    maps those of a grid of ``seeds`` a side are read, or of all cells.
     """
     if Path(path).is_dir():
         size = (int(row["height"]), int(row["width"]))
-        return read_published(path, size, seeds=None, start=int(row["start"]), fps=float(row.get("fps") or 25.0))
+        return read_published(path, size, seeds=seeds, start=int(row["start"]), fps=float(row.get("fps") or 25.0))
     return read_labels(path)
 
 

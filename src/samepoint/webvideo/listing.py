@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +13,12 @@ from pathlib import Path
 from ..datasets.video_folder import SUFFIXES
 from ..errors import InputError
 from ..io.images import natural_key
+from ..structures.checks import is_utf8
 from .info import url_id
 from .rows import Row
 from .safety import UnsafeURLError, check_url, safe_name
+
+_log = logging.getLogger(__name__)
 
 _COLUMNS = ("title", "uploader", "licence", "query")
 """Of a list in CSV that go into the row as they are, beside url and class."""
@@ -58,7 +63,9 @@ def _lines(text: str) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _table(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    reader = csv.DictReader(text.splitlines(), dialect="excel-tab" if path.suffix.lower() == ".tsv" else "excel")
+    reader = csv.DictReader(
+        io.StringIO(text, newline=""), dialect="excel-tab" if path.suffix.lower() == ".tsv" else "excel"
+    )
     header = [(name or "").strip().lower() for name in reader.fieldnames or ()]
     if "url" not in header:
         raise InputError(f"{path}: expected a column url, got {', '.join(header) or 'an empty file'}")
@@ -83,24 +90,38 @@ def read_folder(folder: Path, default_class: str) -> Iterator[Row]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     found = False
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
-        for name in sorted(files, key=natural_key):
-            path = Path(place) / name
-            if name.startswith(".") or path.suffix.lower() not in SUFFIXES or not path.is_file():
-                continue
-            found = True
-            parts = path.relative_to(folder).parts
-            absolute = path.absolute()
-            digest = hashlib.sha256(os.fsencode(absolute)).hexdigest()[:12]
-            yield {
-                "video": f"{safe_name(path.stem)[:60]}-{digest}",
-                "class": parts[0] if len(parts) > 1 else default_class,
-                "source": "folder",
-                "query": folder.name,
-                "title": path.stem,
-                "path": str(absolute),
-                "status": "found",
-            }
+    for path in files_below(folder):
+        if path.suffix.lower() not in SUFFIXES:
+            continue
+        if not is_utf8(str(path)):
+            _log.warning("%r: passed over, its name is not UTF-8; rename it", str(path))
+            continue
+        found = True
+        parts = path.relative_to(folder).parts
+        absolute = path.absolute()
+        digest = hashlib.sha256(os.fsencode(absolute)).hexdigest()[:12]
+        yield {
+            "video": f"{safe_name(path.stem)[:60]}-{digest}",
+            "class": parts[0] if len(parts) > 1 else default_class,
+            "source": "folder",
+            "query": folder.name,
+            "title": path.stem,
+            "path": str(absolute),
+            "status": "found",
+        }
     if not found:
         raise InputError(f"{folder}: no videos in it; expected files that end in {', '.join(sorted(SUFFIXES))}")
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files under a folder in natural order, hidden ones left out; links to folders are followed, once."""
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
+        paths = (Path(place) / name for name in sorted(files, key=natural_key) if not name.startswith("."))
+        yield from (path for path in paths if path.is_file())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class NetworkSettings(BaseModel):
@@ -23,3 +24,13 @@ class NetworkSettings(BaseModel):
     allow_internal: bool = False  # addresses of this machine and of private networks too
     javascript: Literal["deno", "node", "bun", "quickjs"] | None = None  # a program that yt-dlp may run, for YouTube
     extractors: tuple[str, ...] = ("default",)  # of yt-dlp, by their names or patterns of names
+
+    @field_validator("extractors")
+    @classmethod
+    def _are_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"expected names or patterns of names; {pattern} is none ({error})") from None
+        return value

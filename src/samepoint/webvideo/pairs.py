@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..errors import InputError
 from .label_file import Labels
@@ -32,6 +32,13 @@ class PairSettings(BaseModel):
     balance: Literal["class", "shot", "pair"] = "class"  # classes count alike, then shots; shots; or every pair
     foreground: float = Field(0.0, ge=0, le=1)  # how much foreground weights decide which points are taken
     tries: int = Field(50, ge=1)  # pairs drawn in vain before it is an error
+
+    @field_validator("gap")
+    @classmethod
+    def _in_order(cls, value: tuple[int, int | None]) -> tuple[int, int | None]:
+        if value[0] < 1 or (value[1] is not None and value[1] < value[0]):
+            raise ValueError("expected 1 or more frames, the fewest first")
+        return value
 
 
 class Pair(NamedTuple):
@@ -95,6 +102,9 @@ class PairSampler:
         for row in usable:
             if row["shot"] not in known:
                 raise InputError(f"{folder}: {row['shot']} has labels, but is not among the shots")
+        usable = [row for row in usable if known[row["shot"]].get("kept", True)]
+        if not usable:
+            raise InputError(f"{folder}: none of its labelled shots is kept")
         usable.sort(key=lambda row: str(row["shot"]))  # engines finish in any order
         self.labels, self.shots = usable, [known[row["shot"]] for row in usable]
         self._groups = self._grouped()

@@ -69,6 +69,18 @@ def frames_at(path: Path, shares: Sequence[float]) -> list[NDArray[np.uint8]]:
         return []
 
 
+def stated_duration(path: Path) -> float | None:
+    """Seconds that a file's header says it lasts; None where it does not, or cannot be opened."""
+    try:
+        with open_container(str(path)) as container:
+            stream = video_stream(container, str(path))
+            if stream.duration is not None and stream.time_base is not None:
+                return float(stream.duration * stream.time_base)
+            return None if container.duration is None else container.duration / av.time_base
+    except (InputError, av.FFmpegError, OSError):
+        return None
+
+
 def _frame_at(path: Path, share: float) -> NDArray[np.uint8] | None:
     with open_container(str(path)) as container:
         stream = video_stream(container, str(path))

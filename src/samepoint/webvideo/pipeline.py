@@ -129,12 +129,13 @@ def _search(stage: Stage, config: WebConfig, catalogue: Catalogue, retry: bool, 
 
 def _listing(config: WebConfig) -> list[list[object]]:
     """What local sources hold, so that a new file is found by the next run."""
+    from .listing import files_below
+
     listing: list[list[object]] = []
     for path in config.search.lists:
         listing.append([str(path), hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None])
     for folder in config.search.folders:
-        files = sorted(file for file in folder.rglob("*") if file.is_file())
-        listing += [[str(file), file.stat().st_size] for file in files]
+        listing += [[str(file), file.stat().st_size] for file in sorted(files_below(folder))]
     return listing
 
 
@@ -158,15 +159,23 @@ def _stage(stage: Stage, config: WebConfig, catalogue: Catalogue, retry: bool, t
 
 def _downloads(config: WebConfig, catalogue: Catalogue, retry: bool) -> dict[str, str]:
     """Videos to fetch, with the digest that their rows get."""
-    videos = catalogue.read("videos", ["video", "status", "settings"]).to_pylist()
+    videos = catalogue.read("videos", ["video", "status", "settings", "source", "path", "bytes"]).to_pylist()
     digest = config.digest("download")
     wanted = {}
     for video in videos:
         status = video["status"]
-        stale = video["settings"] != digest or (retry and status == "failed")
+        stale = video["settings"] != digest or (retry and status == "failed") or _replaced(video)
         if status == "found" if _by_search(video) else stale:
             wanted[video["video"]] = digest
     return wanted
+
+
+def _replaced(video: Row) -> bool:
+    """Whether another file lies where one of the user's own was."""
+    if video["source"] != "folder" or video["status"] != "ok":
+        return False
+    path = Path(video["path"])
+    return not path.is_file() or path.stat().st_size != video["bytes"]
 
 
 def _by_search(video: Row) -> bool:
@@ -187,15 +196,29 @@ def _shots(config: WebConfig, catalogue: Catalogue, retry: bool) -> dict[str, st
 
 
 def _labels(config: WebConfig, catalogue: Catalogue, retry: bool) -> dict[str, str]:
-    """Shots to label."""
+    """Shots to label: those that are not yet, or were by other weights."""
+    table = catalogue.read("labels", ["shot", "model_sha256"]).to_pylist()
+    made_by = {row["shot"]: row["model_sha256"] for row in table if row["model_sha256"]}
+    weights = _weights(config) if made_by else None
     shots = catalogue.read("shots", ["shot", "kept", "status", "start", "end", "settings"]).to_pylist()
     done = _done(catalogue, "label", retry)
     wanted = {}
     for shot in shots:
         digest = config.digest("label", shot["start"], shot["end"], shot["settings"])
-        if shot["kept"] and shot["status"] == "ok" and done.get(shot["shot"]) != digest:
+        others = weights is not None and made_by.get(shot["shot"], weights) != weights
+        if shot["kept"] and shot["status"] == "ok" and (others or done.get(shot["shot"]) != digest):
             wanted[shot["shot"]] = digest
     return wanted
+
+
+def _weights(config: WebConfig) -> str | None:
+    """The checksum of the weights that label; None where they are not on this machine."""
+    from ..models.weights import resolve, sha256
+
+    try:
+        return sha256(resolve(config.labels.model))
+    except InputError:
+        return None
 
 
 def _done(catalogue: Catalogue, stage: Stage, retry: bool) -> dict[str, str]:
@@ -242,8 +265,13 @@ def _stand_in(stage: Stage, row: Row, status: str, reason: str) -> Row:
 def _make_fetch(settings: Any, folder: Path) -> Callable[[Row], Row]:
     from .download import fetch
 
-    if settings.cookies is not None and not settings.cookies.is_file():
-        raise InputError(f"download.cookies: there is no file {settings.cookies}")
+    if settings.cookies is not None:
+        if not settings.cookies.is_file():
+            raise InputError(f"download.cookies: there is no file {settings.cookies}")
+        from .ytdlp import client
+
+        with client(settings):  # reads them: what is wrong there would fail every row
+            pass
     return lambda row: fetch(row, settings, folder)
 
 

@@ -178,7 +178,7 @@ def _class(videos: Sequence[Row], shots: Sequence[Row], labels: Sequence[Row]) -
     done = [label for label in labels if label.get("status") == "ok"]
     status = Counter(video.get("status") or "" for video in videos)
     return {
-        "videos": {**dict(sorted(status.items())), "lost": _reasons(videos)},
+        "videos": {**dict(sorted(status.items())), "lost": _reasons(videos, by_word=True)},
         "shots": {
             "all": len(stretches),
             "kept": len(kept),
@@ -218,10 +218,11 @@ def _survival(labels: Sequence[Row]) -> dict[str, Any]:
     return {"alive": [round(float(share), 6) for share in sums / np.maximum(counts, 1)], "shots": counts.tolist()}
 
 
-def _reasons(rows: Iterable[Row]) -> dict[str, int]:
-    """Why rows were lost, the most frequent first."""
+def _reasons(rows: Iterable[Row], *, by_word: bool = False) -> dict[str, int]:
+    """Why rows were lost, the most frequent first; ``by_word``: by what stands before the colon."""
     lost = [row for row in rows if row.get("status") in ("failed", "skipped") or row.get("kept") is False]
-    counts = Counter(row.get("reason") or "not told" for row in lost)
+    reasons = [str(row.get("reason") or "not told") for row in lost]
+    counts = Counter(reason.partition(":")[0] if by_word else reason for reason in reasons)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

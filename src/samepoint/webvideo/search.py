@@ -18,7 +18,7 @@ from .info import address, of_info, tool_versions, url_id, video_id
 from .listing import read_folder, read_list
 from .network import NetworkSettings
 from .outcomes import Outcome
-from .pictures import frames_at, thumbnail
+from .pictures import frames_at, stated_duration, thumbnail
 from .relevance import RelevanceSettings, scorer
 from .rows import Row
 
@@ -54,6 +54,9 @@ class SearchSettings(NetworkSettings):
     @classmethod
     def _names_are_queries(cls, value: Any) -> Any:
         if isinstance(value, (list, tuple)):
+            odd = [name for name in value if not isinstance(name, (str, int, float))]
+            if odd:
+                raise ValueError(f"expected names, or a mapping of class: [queries], got {odd[0]} among names")
             return {name: (name,) for name in value}
         return value
 
@@ -253,6 +256,7 @@ def _look(rows: list[Row], settings: SearchSettings) -> None:
             continue  # merged by its id
         local = Path(row["path"]) if row["source"] == "folder" else None
         if local:
+            row["duration"] = stated_duration(local)
             picture = next(iter(frames_at(local, [0.0])), None) if score else None
         else:
             picture = thumbnail(row.get("thumbnail"), settings)

@@ -17,7 +17,8 @@ from ..io.images import open_image
 from ..structures import Tracks
 from ..viz.draw import draw_tracks, label, paste, point_colors
 from .frames import Frame, all_frames, video_path, working_size
-from .label_file import Labels, read_labels
+from .label_file import Labels
+from .legacy_labels import open_labels
 from .rows import Row
 from .safety import safe_name
 
@@ -29,6 +30,7 @@ _WIDE = 1800  # pixels of a sheet that shots are laid side by side in
 _PAPER, _INK, _GOOD, _BAD = (250, 250, 251), (40, 40, 46), (20, 120, 60), (190, 40, 40)
 _SHADED = 0.45  # brightness of thumbnails of shots that were not kept
 _TITLE, _TEXT = 18, 13  # height of letters
+_SEEDS = 20  # a side of the grid of labels that is drawn of published maps
 _MOST = 200  # shots of a sheet
 _VERSION = 1  # of how sheets are drawn
 
@@ -58,7 +60,7 @@ def draw_sheet(video: Row, shots: Sequence[Row], labels: Iterable[Row], folder: 
         row = known.get(shot["shot"])
         drawn = [pictures[number] for number in _shown(shot)]
         if row is not None and row.get("path") and row.get("status") == "ok":
-            places = read_labels(folder / row["path"])
+            places = open_labels(folder / row["path"], shot, seeds=_SEEDS)
             drawn = [_labelled(picture, places, t) for picture, t in zip(drawn, _shown(shot), strict=True)]
         cells.append(_cell(drawn, shot, row))
     if not cells:

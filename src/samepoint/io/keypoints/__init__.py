@@ -18,6 +18,7 @@ __all__ = [
     "FORMATS",
     "check_format",
     "check_pictures",
+    "format_for",
     "load_keypoints",
     "place_in_video",
     "save_keypoints",
