@@ -157,6 +157,19 @@ def test_what_a_kill_left_is_cleared(tmp_path: Path) -> None:
         assert shots_of(catalogue) == ["a/0"]
     assert not stand_in.exists()
     assert other.exists()
+    stand_in.touch()  # of a worker that Ctrl-C ended, when the journal has been merged
+    (tmp_path / "labels" / ".pred.partab12" / "maps").mkdir(parents=True)
+    with catalogue.held():
+        assert [path.name for path in (tmp_path / "labels").iterdir()] == [".hidden"]
+
+
+def test_labels_go_with_the_shots_that_a_new_cut_rejects(tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path)
+    add(catalogue, "shots", "a", shot("a", 0), shot("a", 1), shot("a", 2))
+    for index in range(3):
+        add(catalogue, "label", f"a/{index}", {"shot": f"a/{index}", "video": "a", "start": index, "status": "ok"})
+    add(catalogue, "shots", "a", shot("a", 0), shot("a", 1, kept=False, reason="short"))
+    assert catalogue.read("labels")["shot"].to_pylist() == ["a/0"]
 
 
 def test_files_that_are_not_ours_are_named(tmp_path: Path) -> None:

@@ -43,6 +43,9 @@ def test_the_published_collection() -> None:
         (["shots"], "--set shots: expected key=value"),
         (["output.x=1"], "--set output.x=1: output is not a group of keys"),
         (["shots.threshold=[1"], "the value is not YAML"),
+        (["search.after=2021-02-30"], r"--set search.after=2021-02-30: the value is not YAML \(day is out of range"),
+        (["search.classes=[cat, {dog: [puppy]}]"], "search.classes: expected names, or a mapping of class"),
+        (["search.extractors=['[']"], r"search.extractors: expected names or patterns of names; \[ is none"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, overrides: list[str], message: str) -> None:
@@ -55,6 +58,7 @@ def test_mistakes_are_named(tmp_path: Path, overrides: list[str], message: str) 
     [
         ("- a\n", "expected a mapping"),
         ("a: [", "not a YAML file"),
+        ("search: {classes: [cat], after: 2021-02-30}", "not a YAML file .day is out of range"),
         ("search: {classes: [cat]}", "output: Field required"),
     ],
 )

@@ -52,6 +52,10 @@ def test_a_whole_file_is_kept_and_a_changed_one_is_not(site: Site, clip: bytes, 
     (tmp_path / "videos/cat/url-1/url-1.json").unlink()
     assert fetch(first, SETTINGS, tmp_path) == first
     assert site.asked.total() == asked
+    beyond = fetch(first, SETTINGS.model_copy(update={"max_bytes": 10}), tmp_path)
+    assert (beyond["status"], beyond["reason"].partition(":")[0]) == ("skipped", "too large")
+    assert fetch(beyond, SETTINGS, tmp_path)["status"] == "ok"
+    assert site.asked.total() == asked
     path = tmp_path / first["path"]
     path.write_bytes(clip[:-1] + b"x")
     again = fetch(first, SETTINGS, tmp_path)

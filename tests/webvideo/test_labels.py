@@ -222,6 +222,17 @@ def test_a_lapse_between_two_frames_that_pass_is_forgiven_up_to_its_length() -> 
     assert accepted(case, (40, 40), AcceptSettings())[0].sum() == 2
 
 
+def test_a_repeated_frame_is_no_evidence() -> None:
+    """A check that fails just before a repeat is not forgiven: the repeat would pass any."""
+    similarity = np.ones((2, 8), np.float32)
+    similarity[0, [4, 6, 7]] = 0  # frame 5 repeats frame 4
+    similarity[1, 4] = 0
+    xy = np.full((2, 8, 2), 10, np.float32)
+    case = Followed(xy, np.ones((2, 8), np.float32), np.zeros((2, 8), np.float32), similarity, 4.0, frozenset({5}))
+    alive = accepted(case, (40, 40), AcceptSettings(survival=0, motion=None))
+    assert alive.tolist() == [[True] * 4 + [False] * 4, [True] * 8]
+
+
 def test_a_label_ends_where_it_leaves_the_picture() -> None:
     case = followed()
     case.xy[0, 2] = (-0.1, 20)

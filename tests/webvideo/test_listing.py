@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from samepoint.errors import InputError
 from samepoint.io.images import write_image
+from samepoint.webvideo.listing import read_folder
 from samepoint.webvideo.rows import complete
 from samepoint.webvideo.search import SearchSettings, candidates
 from tests.io.clips import encode, moving
@@ -60,6 +62,22 @@ def test_lists_that_cannot_be_used(tmp_path: Path, name: str, text: str, message
         list(candidates(SearchSettings(**QUICK, lists=[tmp_path / name])))
     with pytest.raises(InputError, match="cannot be read"):
         list(candidates(SearchSettings(**QUICK, lists=[tmp_path / "none.txt"])))
+
+
+def test_names_that_are_not_utf8_are_passed_over_and_links_followed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "clips"
+    (root / "cat").mkdir(parents=True)
+    (tmp_path / "disk").mkdir()
+    first = encode(tmp_path / "disk" / "far.mp4", moving(12))
+    (root / "dog").symlink_to(tmp_path / "disk")
+    (root / "cat" / "ring").symlink_to(root)
+    Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9.mp4")).write_bytes(first.read_bytes())
+    rows = list(read_folder(root, "video"))
+    assert [(row["class"], row["title"]) for row in rows] == [("dog", "far")]
+    assert "its name is not UTF-8; rename it" in caplog.text
+    assert next(iter(candidates(SearchSettings(folders=[root]))))["duration"] == pytest.approx(12 / 25, abs=0.1)
 
 
 def test_a_folder_with_classes_as_sub_folders(tmp_path: Path, only_loopback: None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from samepoint.errors import InputError
 from samepoint.webvideo.label_file import Labels, write_labels
@@ -158,6 +159,11 @@ def test_what_cannot_be_sampled_is_said_so(tmp_path: Path) -> None:
         PairSampler(labels, shots, tmp_path, PairSettings(gap=(10, None)))
     with pytest.raises(InputError, match="w/0 has labels, but is not among the shots"):
         PairSampler(labels, shots[:1], tmp_path)
+    with pytest.raises(InputError, match="none of its labelled shots is kept"):
+        PairSampler(labels, [{**row, "kept": False} for row in shots], tmp_path)
+    for gap in ((5, 2), (0, None), (-3, 4)):
+        with pytest.raises(ValidationError, match="expected 1 or more frames, the fewest first"):
+            PairSettings(gap=gap)
     failed = [{**row, "status": "failed"} for row in labels]
     with pytest.raises(InputError, match="no labelled shot"):
         PairSampler(failed, shots, tmp_path)

@@ -154,6 +154,23 @@ def test_new_files_of_a_folder_are_found(tmp_path: Path, diary: Path, monkeypatc
     assert len(asked) == 2
 
 
+def test_another_file_and_other_weights_are_worked_on_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "source" / "clip.mp4"
+    path.parent.mkdir()
+    _write_clip(path, 1)
+    changes = ["engine.workers=0", "shots.min_length=8", "shots.min_side=32", "labels.seeds=4", "labels.short_side=64"]
+    config = config_of_source(path.parent, tmp_path / "out", changes)
+    pipeline.run(config)
+    catalogue = Catalogue(config.output)
+    assert [row["frames"] for row in catalogue.rows("videos")] == [10]
+    _write_clip(path, -1, 14)
+    assert {one.stage: one.rows for one in pipeline.run(config)} == {"search": 0, "download": 1, "shots": 1, "label": 1}
+    assert [row["end"] for row in catalogue.rows("shots")] == [14]
+    assert pipeline.run(config, ("label",))[0].rows == 0
+    monkeypatch.setattr(pipeline, "_weights", lambda config: "of a model that was trained further")
+    assert pipeline._labels(config, catalogue, False).keys() == {row["shot"] for row in catalogue.rows("shots")}
+
+
 @pytest.mark.parametrize(
     ("outcome", "expected"),
     [
@@ -178,6 +195,13 @@ def test_bad_results_are_the_rows_own_failure(outcome: Outcome, expected: tuple[
 def test_a_missing_cookies_file_ends_the_run_and_fails_no_row(config: WebConfig) -> None:
     made = pipeline.work_of("download", changed(config, download={"cookies": Path("cookies.txt")}))
     with pytest.raises(InputError, match=r"download\.cookies: there is no file cookies\.txt"):
+        made.make(*made.arguments)
+
+
+def test_cookies_of_another_kind_end_the_run_and_fail_no_row(config: WebConfig, tmp_path: Path) -> None:
+    (tmp_path / "cookies.txt").write_text("[{}]")
+    made = pipeline.work_of("download", changed(config, download={"cookies": tmp_path / "cookies.txt"}))
+    with pytest.raises(InputError, match=r"cookies\.txt: expected cookies in Netscape's format"):
         made.make(*made.arguments)
 
 

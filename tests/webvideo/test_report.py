@@ -91,6 +91,13 @@ def test_what_the_web_says_does_not_become_markup() -> None:
     assert lines[-2] == r"| x\|y | videos | \<b\> \| \[a\](b) | 1 |"
 
 
+def test_reasons_of_videos_are_counted_by_their_word() -> None:
+    lost = [
+        {"video": str(n), "class": "cow", "status": "skipped", "reason": f"too long: {1800 + n} s"} for n in range(40)
+    ]
+    assert "| cow | videos | too long | 40 |" in markdown(quality(lost, [], []))
+
+
 def test_many_reasons_are_counted_together() -> None:
     lost = [{"video": str(n), "class": "cow", "status": "failed", "reason": f"reason {n}"} for n in range(20)]
     assert "| cow | videos | 12 other reasons | 12 |" in markdown(quality(lost, [], []))

@@ -7,8 +7,10 @@ import pytest
 
 from samepoint.errors import InputError
 from samepoint.io.images import read_image
+from samepoint.structures import Queries
 from samepoint.webvideo import sheet
 from samepoint.webvideo.label_file import Labels, write_labels
+from samepoint.webvideo.legacy_labels import write_published
 from samepoint.webvideo.sheet import draw_sheet, sheet_path, write_sheets
 from samepoint.webvideo.shots import ShotSettings, cut
 from tests.webvideo.scenes import SIZE, scene, video
@@ -67,6 +69,11 @@ def test_labels_are_drawn_where_they_are_alive(tmp_path) -> None:
         assert changed[79, 29]
         assert changed[69, 99] == (at == 0)
         assert changed.mean() < 0.02
+    everywhere = np.repeat(Queries.grid(20, SIZE).xy[:, None], 20, axis=1)
+    published = Labels(everywhere, np.ones(everywhere.shape[:2], np.float32), SIZE)
+    write_published(published, tmp_path / "labels" / "pred")
+    legacy = thumbnails(draw_sheet(row, shots, [{**labels, "path": "labels/pred"}], tmp_path))
+    assert all((before != after).any() for before, after in zip(plain, legacy, strict=True))
     assert (draw_sheet(row, shots, [{**labels, "status": "failed"}], tmp_path).shape) == (
         draw_sheet(row, shots, [labels], tmp_path).shape
     )
