@@ -80,12 +80,12 @@ def demo(
         print(f"{path}  {what}")
 
 
-def _clip() -> Clip:
-    """Three seconds of patterned shapes that drift, turn, bend and pass over each other; always the same."""
+def _clip(frames: int = 72) -> Clip:
+    """Three seconds, or so many frames, of patterned shapes that drift, turn, bend and pass over each other; always the same."""
     from samepoint.datasets.synthetic import ClipSettings, ProceduralTextures, SyntheticClips
 
     settings = ClipSettings.clean(
-        frames=72,
+        frames=frames,
         size=(320, 480),
         layers=(2, 4),
         radius=(0.22, 0.42),
