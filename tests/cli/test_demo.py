@@ -95,7 +95,7 @@ def test_a_file_in_the_way(folder: Path, capfd) -> None:
 
 
 def test_the_real_demo(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    """The whole line on the first two seconds of the clip: the default model must be good on it. `.ci/run` has the whole."""
+    """The whole line on two seconds of the clip: the default model must be good on it. `.ci/run` has all three."""
     whole = module._clip
     monkeypatch.setattr(module, "_clip", lambda: whole(48))
     assert main(["demo", "--json"]) == 0

@@ -140,6 +140,27 @@ def test_a_query_that_failed_is_asked_again(config: WebConfig, diary: Path, monk
     assert "query-1" not in statuses(Catalogue(config.output), "videos", "video")
 
 
+def test_what_was_set_aside_is_judged_again_by_other_settings(
+    config: WebConfig, diary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(settings: Any, known: Any) -> list[Row]:
+        judged = {"ant": "found", "bee": "found" if settings.results > 5 else "skipped"}
+        return [
+            {"video": video, "class": "animal", "status": status}
+            for video, status in judged.items()
+            if video not in known
+        ]
+
+    monkeypatch.setattr("samepoint.webvideo.search.candidates", found)
+    told = []
+    for results in (5, 5, 6):
+        pipeline.run(changed(config, search={"results": results}), ("search",))
+        told.append(
+            {video: status for video, (status, _) in statuses(Catalogue(config.output), "videos", "video").items()}
+        )
+    assert told == [{"ant": "found", "bee": "skipped"}] * 2 + [{"ant": "found", "bee": "found"}]
+
+
 def test_new_files_of_a_folder_are_found(tmp_path: Path, diary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "source"
     source.mkdir()

@@ -81,7 +81,7 @@ def demo(
 
 
 def _clip(frames: int = 72) -> Clip:
-    """Three seconds, or so many frames, of patterned shapes that drift, turn, bend and pass over each other; always the same."""
+    """Patterned shapes that drift, turn, bend and pass over each other, by default for three seconds; always the same."""
     from samepoint.datasets.synthetic import ClipSettings, ProceduralTextures, SyntheticClips
 
     settings = ClipSettings.clean(

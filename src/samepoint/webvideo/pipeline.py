@@ -113,7 +113,8 @@ def _search(stage: Stage, config: WebConfig, catalogue: Catalogue, retry: bool, 
     failed_before = {row["video"] for row in videos if row["status"] == "failed" and _by_search(row)}
     if catalogue.searched().get(stage) == digest and not (retry and failed_before):
         return Summary(stage, 0, 0, time.monotonic() - began)
-    known = {row["video"] for row in videos} - failed_before
+    set_aside = {row["video"] for row in videos if row["status"] == "skipped" and _by_search(row)}
+    known = {row["video"] for row in videos} - failed_before - set_aside  # which are judged by the present settings
     found = failed = 0
     with catalogue.journal(stage) as journal:
         for video in failed_before:
