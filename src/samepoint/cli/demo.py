@@ -81,7 +81,7 @@ def demo(
 
 
 def _clip(frames: int = 72) -> Clip:
-    """Patterned shapes that drift, turn, bend and pass over each other, by default for three seconds; always the same."""
+    """Patterned shapes that drift, turn, bend and pass over each other, three seconds by default; always the same."""
     from samepoint.datasets.synthetic import ClipSettings, ProceduralTextures, SyntheticClips
 
     settings = ClipSettings.clean(
