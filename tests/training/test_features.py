@@ -134,6 +134,8 @@ def test_mistakes_in_the_clip_settings_are_named(tmp_path: Path) -> None:
         ("data.clip.noise=high", r"data\.clip\.noise: 'high' given; input should be a valid number"),
         ("data.clip.speed=[5, 1]", r"data\.clip: speed: \(5\.0, 1\.0\) given, a range"),
         ("seed=-1", "seed: .*greater than or equal to 0"),
+        ("data.real.augment.sigma=[2, 0.1]", r"data\.real\.augment: sigma"),
+        ("data.real.gap.between=[5, 1]", r"data\.real\.gap: gap: \(5\.0, 1\.0\) given"),
     ],
 )
 def test_values_of_another_kind_are_named(tmp_path: Path, override: str, message: str) -> None:

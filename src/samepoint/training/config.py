@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from ..datasets.augment import Augmentation
 from ..datasets.synthetic import ClipSettings
@@ -23,6 +25,15 @@ from .schedule import learning_rate
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+@contextmanager
+def _as_values() -> Iterator[None]:
+    """Mistakes become those of the values that are validated."""
+    try:
+        yield
+    except InputError as error:
+        raise ValueError(str(error)) from None
 
 
 class AugmentConfig(_Strict):
@@ -41,6 +52,13 @@ class AugmentConfig(_Strict):
     same_view: bool = True  # one crop and flip for all frames of a clip
     same_colour: bool = True
 
+    @model_validator(mode="after")
+    def _can_be_built(self) -> AugmentConfig:
+        """Before videos are read for it."""
+        with _as_values():
+            self.build((64, 64))
+        return self
+
     def build(self, size: tuple[int, int]) -> Augmentation:
         return Augmentation(size=size, **self.model_dump())
 
@@ -57,6 +75,12 @@ class GapConfig(_Strict):
     between: tuple[float, float] = (1, 5)
     weights: dict[float, float] | None = None  # one of these gaps instead, in proportion to its weight
     unit: Literal["frames", "seconds"] = "frames"
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> GapConfig:
+        with _as_values():
+            self.build()
+        return self
 
     def build(self) -> Gap:
         return Gap(self.between, self.weights, self.unit)
