@@ -69,6 +69,18 @@ def test_files_that_are_no_configuration(tmp_path: Path, text: str, message: str
         load_config(tmp_path / "none.yaml")
 
 
+def test_a_collection_s_own_configuration_is_of_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load(tmp_path, MINIMAL, "output=somewhere")
+    (tmp_path / "moved" / "catalogue").mkdir(parents=True)
+    write_own_config(config, tmp_path / "moved" / "web.yaml")
+    assert load_config(tmp_path / "moved" / "web.yaml").output == tmp_path / "moved"
+    monkeypatch.chdir(tmp_path / "moved")
+    assert load_config("web.yaml").output.resolve() == tmp_path / "moved"
+    assert load_config("web.yaml", ["output=other"]).output == Path("other")
+    write_own_config(config, tmp_path / "mine.yaml")
+    assert load_config(tmp_path / "mine.yaml").output == Path("somewhere")
+
+
 def test_written_configurations_are_read_back_without_passwords(tmp_path: Path) -> None:
     config = load(tmp_path, MINIMAL, "download.proxy=http://me:secret@proxy:8080", "search.windows=[2019]")
     write_own_config(config, tmp_path / "back.yaml")

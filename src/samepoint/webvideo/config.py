@@ -26,6 +26,10 @@ _MANNERS = frozenset(
 _LISTS = (".csv", ".txt", ".tsv")
 
 
+OWN = "web.yaml"
+"""What a collection keeps the configuration of its last run in."""
+
+
 class WebConfig(BaseModel):
     """``samepoint web``: where videos come from, what is done to them, and the folder for all that comes of it."""
 
@@ -53,10 +57,17 @@ class WebConfig(BaseModel):
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> WebConfig:
     """Read a YAML configuration and apply ``key.sub=value`` overrides (values are YAML).
 
+    What a run wrote into its collection is of the collection beside it, wherever that is now and whatever it was called.
+
     Raises:
         InputError: missing file, bad YAML, unknown key (with the nearest known one) or a value out of range.
     """
-    return read_config(path, WebConfig, overrides)
+    changes, folder = list(overrides), Path(path).parent
+    config = read_config(path, WebConfig, changes)
+    own = Path(path).name == OWN and (folder / "catalogue").is_dir()
+    if own and not any(change.startswith("output=") for change in changes):
+        config = config.model_copy(update={"output": folder})
+    return config
 
 
 def config_of_source(source: str | Path, output: str | Path, overrides: Iterable[str] = ()) -> WebConfig:

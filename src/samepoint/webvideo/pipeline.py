@@ -66,13 +66,13 @@ def run(
         OSError: the machine's fault (a full disk). What was done by then is kept.
         KeyboardInterrupt: Ctrl-C; what was done by then is kept.
     """
-    from .config import write_own_config
+    from .config import OWN, write_own_config
 
     asked = set(stages)
     tell = progress or (lambda stage, done, total: None)
     catalogue = Catalogue(config.output)
     with catalogue.held():
-        write_own_config(config, config.output / "web.yaml")
+        write_own_config(config, config.output / OWN)
         summaries = []
         for stage in STAGES:
             if stage in asked:
