@@ -57,7 +57,7 @@ class WebConfig(BaseModel):
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> WebConfig:
     """Read a YAML configuration and apply ``key.sub=value`` overrides (values are YAML).
 
-    What a run wrote into its collection is of the collection beside it, wherever that is now and whatever it was called.
+    What a run wrote into its collection is of the collection beside it, wherever that lies by now.
 
     Raises:
         InputError: missing file, bad YAML, unknown key (with the nearest known one) or a value out of range.
