@@ -16,7 +16,7 @@ from samepoint.datasets import frame_cache, video_folder
 from samepoint.datasets.frame_cache import FrameCache
 from samepoint.datasets.video_folder import Gap, VideoFolder, find_videos
 from samepoint.errors import InputError
-from samepoint.io.images import write_image
+from samepoint.io.images import natural_key, write_image
 from tests.datasets.test_shots import scene
 from tests.io.clips import encode
 from tests.shared import shared_path
@@ -231,9 +231,11 @@ def test_an_empty_folder_is_named(tmp_path, make) -> None:
 def test_a_link_to_nowhere_is_passed_over(tmp_path) -> None:
     lossless(tmp_path / "videos" / "good.mkv", numbered(4, cut=None))
     (tmp_path / "videos" / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    (tmp_path / "videos" / "loop.mp4").symlink_to(tmp_path / "videos" / "loop.mp4")
     videos = VideoFolder(tmp_path / "videos", cache=tmp_path / "cache")
     assert videos.names == ("good.mkv",)
     assert [name for name, why in videos.skipped if "is not there" in why] == ["gone.mp4"]
+    assert any(name == "loop.mp4" and "cannot be opened" in why for name, why in videos.skipped)
 
 
 def test_single_frames_are_taken_from_pictures_of_any_size(root, cache) -> None:
@@ -242,6 +244,10 @@ def test_single_frames_are_taken_from_pictures_of_any_size(root, cache) -> None:
     assert videos.clip(videos.names.index("mixed/9.png")).shape[0] == 1
     sizes = {videos.clip(index).shape[1:3] for index in range(len(videos))}
     assert {(8, 8), (9, 9)} <= sizes
+    told = []
+    again = VideoFolder(root, 1, cache=cache, progress=lambda done, count: told.append(done))
+    assert again.names == tuple(sorted(again.names, key=natural_key))
+    assert told == sorted(told)
 
 
 def test_only_broken_videos(tmp_path) -> None:

@@ -140,6 +140,11 @@ class TestPictures:
         for number in range(4):
             colours[50:53, 10 * number : 10 * number + 3] = (0, 50 + number, 0)
         assert len(np.unique(read_mask(saved(tmp_path / "a.png", colours)))) == 6
+        poles = np.zeros((60, 80, 3), np.uint8)
+        poles[10:50, 5:40] = (200, 10, 10)
+        for number in range(5):
+            poles[10:40, 48 + 6 * number : 50 + 6 * number] = (0, 50 + number, 0)
+        assert len(np.unique(read_mask(saved(tmp_path / "a.png", poles)))) == 7
         dots = np.zeros((60, 80, 3), np.uint8)
         for number in range(40):
             dots[3 * (number // 8), 10 * (number % 8)] = (number + 1, 0, 9)

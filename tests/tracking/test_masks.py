@@ -267,7 +267,7 @@ def test_a_mask_given_in_the_frame_of_a_state_is_kept_to_the_pixel(tmp_path: Pat
     stream.add(box(12, 18, 3, 8, label=2))
     stream.step(clip[0])
     stream.step(clip[1])
-    stream.add(mask)
+    stream.add(np.asfortranarray(mask))
     stream.state().save(tmp_path / "state.safetensors")
     resumed = tracker()
     resumed.restore(MaskState.load(tmp_path / "state.safetensors"), lambda index: clip[index])

@@ -56,6 +56,10 @@ def test_a_whole_file_is_kept_and_a_changed_one_is_not(site: Site, clip: bytes, 
     assert (beyond["status"], beyond["reason"].partition(":")[0]) == ("skipped", "too large")
     assert fetch(beyond, SETTINGS, tmp_path)["status"] == "ok"
     assert site.asked.total() == asked
+    low = fetch(first, SETTINGS.model_copy(update={"height": first["height"] - 1}), tmp_path)
+    assert site.asked.total() > asked, "there may be a smaller format"
+    assert low["reason"].partition(":")[0] == "too tall"
+    asked = site.asked.total()
     path = tmp_path / first["path"]
     path.write_bytes(clip[:-1] + b"x")
     again = fetch(first, SETTINGS, tmp_path)

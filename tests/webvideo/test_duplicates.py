@@ -108,13 +108,15 @@ def test_hash_and_duration_together_tell() -> None:
     assert [row["video"] for row in by_id] == list("abcdef")
 
 
-def test_files_are_one_only_at_the_same_length(caplog: pytest.LogCaptureFixture) -> None:
+def test_files_are_one_only_at_the_same_length(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     near = "f" + "0" * 192
     rows = [
         {**a_row(name, "cage", near, length), "source": "folder"}
         for name, length in zip("abcd", (4, 4.05, 5, 6), strict=True)
     ]
-    rows += [{**a_row(name, "cage", near), "source": "folder"} for name in "ef"]
+    for name, content in zip("efg", ("one", "other", "one"), strict=True):
+        (tmp_path / name).write_text(content)
+        rows.append({**a_row(name, "cage", near), "source": "folder", "path": str(tmp_path / name)})
     assert [row["video"] for row in merge(rows, DuplicateSettings())] == ["a", "c", "d", "e", "f"]
     assert "passed over, it looks like a" in caplog.text
 

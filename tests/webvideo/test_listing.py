@@ -73,9 +73,13 @@ def test_names_that_are_not_utf8_are_passed_over_and_links_followed(
     first = encode(tmp_path / "disk" / "far.mp4", moving(12))
     (root / "dog").symlink_to(tmp_path / "disk")
     (root / "cat" / "ring").symlink_to(root)
+    (root / "all").symlink_to(root / "own")
+    (root / "up").symlink_to(tmp_path)
+    (root / "own").mkdir()
+    (root / "own" / "near.mp4").write_bytes(first.read_bytes())
     Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9.mp4")).write_bytes(first.read_bytes())
     rows = list(read_folder(root, "video"))
-    assert [(row["class"], row["title"]) for row in rows] == [("dog", "far")]
+    assert [(row["class"], row["title"]) for row in rows] == [("own", "near"), ("dog", "far")]
     assert "its name is not UTF-8; rename it" in caplog.text
     assert next(iter(candidates(SearchSettings(folders=[root]))))["duration"] == pytest.approx(12 / 25, abs=0.1)
 

@@ -119,8 +119,10 @@ class VideoFolder:
         if frames == 1:  # a folder of pictures of several sizes is no video, but each of them is a frame
             mixed = [path for path in paths if isinstance(built[path], str) and path.is_dir()]
             apart = [picture for folder in mixed for picture in list_images(folder)]
-            built |= _build(self._cache, apart, workers, progress)
-            paths = [path for path in paths if path not in mixed] + apart
+            told, before = progress, len(paths)
+            after = None if told is None else (lambda done, count: told(before + done, before + count))
+            built |= _build(self._cache, apart, workers, after)
+            paths = _in_order(self.root, [path for path in paths if path not in mixed] + apart)
         videos, skipped = [], []
         for path in paths:
             name, result = path.relative_to(self.root).as_posix(), built[path]
@@ -192,7 +194,11 @@ def find_videos(root: str | Path, fewest: int = 2) -> list[Path]:
             found.append(folder)
     if not found:
         raise InputError(f"{root}: no videos in it; expected {', '.join(sorted(SUFFIXES))}, or folders of pictures")
-    return sorted(found, key=lambda path: natural_key(path.relative_to(root).as_posix()))
+    return _in_order(root, found)
+
+
+def _in_order(root: Path, paths: list[Path]) -> list[Path]:
+    return sorted(paths, key=lambda path: natural_key(path.relative_to(root).as_posix()))
 
 
 def _is_video(name: str) -> bool:
@@ -270,7 +276,7 @@ def _known(cache: FrameCache, path: Path) -> _Built | None:
     try:
         key = cache.key(path)
         entry = cache.entry(path, key)
-    except (InputError, PermissionError, FileNotFoundError):  # told of by the attempt to make it
+    except (InputError, OSError):  # told of by the attempt to make it
         return None
     return None if entry is None else (key, entry)
 

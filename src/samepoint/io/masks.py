@@ -177,18 +177,20 @@ def _from_colours(colours: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _thin_colours(index: np.ndarray, is_object: np.ndarray) -> tuple[int, int]:
-    """How many objects' colours, by index (H, W), are nowhere as wide as ``RIM``, and how many are.
+    """How many objects' colours, by index (H, W), look like the edges of others, and how many do not.
 
-    Where the former cover more, objects are that small, and all count as wide.
+    Edges are nowhere as wide as ``RIM``, lie mostly within that of colours that are, and cover less than these.
     """
     values, kernel = index.astype(np.float32), np.ones((RIM, RIM), np.uint8)
     inside = cv2.erode(values, kernel) == cv2.dilate(values, kernel)
     wide = np.zeros(len(is_object), bool)
     wide[np.unique(index[inside])] = True
-    count = np.bincount(index.ravel(), minlength=len(is_object))
-    if count[is_object & ~wide].sum() >= count[is_object & wide].sum():
+    near = cv2.dilate((wide & is_object)[index].astype(np.uint8), kernel) > 0
+    count, beside = (np.bincount(index[where], minlength=len(is_object)) for where in (index >= 0, near))
+    thin = is_object & ~wide & (2 * beside > count)
+    if count[thin].sum() >= count[is_object & wide].sum():
         return 0, int(is_object.sum())
-    return int((is_object & ~wide).sum()), int((is_object & wide).sum())
+    return int(thin.sum()), int((is_object & ~thin).sum())
 
 
 def _from_json(path: Path, size: Size | None) -> np.ndarray:

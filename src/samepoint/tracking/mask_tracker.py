@@ -69,7 +69,7 @@ class MaskState:
         if self.soft is not None:
             tensors["soft"] = self.soft.cpu().contiguous().clone()
         if self.mask is not None:
-            tensors["mask"] = torch.from_numpy(self.mask)
+            tensors["mask"] = torch.from_numpy(np.ascontiguousarray(self.mask))
         with atomic_path(path) as temporary:
             save_file(tensors, str(temporary))
 

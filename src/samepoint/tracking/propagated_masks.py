@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from math import inf, isfinite
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -66,7 +67,7 @@ class MaskSettings:
         if self.context < 0:
             raise InputError(f"context: {self.context} given, 0 or more previous frames expected")
         numbers = self.size if isinstance(self.size, tuple) else () if self.size is None else (self.size,)
-        if len(numbers) > 2 or not all(isinstance(number, int) and number >= 1 for number in numbers):
+        if len(numbers) > 2 or not all(isinstance(number, Integral) and number >= 1 for number in numbers):
             raise InputError(f"size: {self.size!r} given; a short side of 1 pixel or more, (H, W) or None expected")
         if not 0 <= self.appearance < inf:
             raise InputError(f"appearance: {self.appearance:g} given, 0 or more expected")

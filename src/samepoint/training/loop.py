@@ -228,7 +228,7 @@ class _Loop:
         try:
             return next(batches)
         except (InputError, OSError) as error:
-            if self.step == 0:
+            if self.step == 0 or not self.accelerator.is_main_process:
                 raise
             self._undo(buffers)
             self.save()

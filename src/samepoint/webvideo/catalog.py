@@ -45,6 +45,7 @@ TARGETS: dict[Stage, Target] = {
 _ORDER: dict[Table, tuple[str, ...]] = {"videos": ("video",), "shots": ("video", "index"), "labels": ("video", "start")}
 _AT_ONCE = 20_000  # rows held as dictionaries
 _SYNC_EVERY = 1.0  # seconds: what a power cut, not a kill, may lose of a journal
+_STALE = 3600.0  # seconds after which what nobody has touched is left over, where no journal tells of a kill
 _STAND_IN = re.compile(r"\.[0-9a-f]{12}\.part(\..*)?")  # of io/atomic.py
 _PARTS = re.compile(r"\.pred\.part.*")  # folders, of webvideo/legacy_labels.py
 
@@ -88,7 +89,8 @@ class Catalogue:
         except Timeout as error:
             raise InputError(f"{self.output}: another run is at work on this collection") from error
         try:
-            self._remove_stand_ins()
+            killed = any(self.journal_path(stage).exists() for stage in STAGES)
+            self._remove_stand_ins(0 if killed else _STALE)
             for stage in STAGES:
                 self.merge(stage)
             yield
@@ -167,16 +169,19 @@ class Catalogue:
         if kept.num_rows < labels.num_rows:
             self._write("labels", kept)
 
-    def _remove_stand_ins(self) -> None:
-        """Files that a killed run was writing."""
+    def _remove_stand_ins(self, age: float) -> None:
+        """Files and folders that a run was writing when it was killed, not touched for so many seconds."""
+        latest = time.time() - age
         for folder, folders, names in os.walk(self.output):
             for name in [name for name in folders if _PARTS.fullmatch(name)]:
                 folders.remove(name)
-                shutil.rmtree(Path(folder) / name, ignore_errors=True)
+                if (Path(folder) / name).stat().st_mtime <= latest:
+                    shutil.rmtree(Path(folder) / name, ignore_errors=True)
             for name in names:
                 if _STAND_IN.fullmatch(name):
                     with suppress(OSError):
-                        (Path(folder) / name).unlink()
+                        if (Path(folder) / name).stat().st_mtime <= latest:
+                            (Path(folder) / name).unlink()
 
 
 class Journal:

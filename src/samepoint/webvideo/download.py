@@ -67,7 +67,7 @@ def fetch(row: Row, settings: DownloadSettings, folder: Path) -> Row:
     name = safe_name(str(row["video"]))
     place = folder / "videos" / safe_name(str(row.get("class") or "")) / name
     kept = _kept(row, place, folder)
-    if kept is not None:
+    if kept is not None and kept["height"] <= settings.height:  # else there may be a smaller format
         try:
             _check_limits(kept, settings)
         except LimitError as error:

@@ -7,6 +7,7 @@ thumbnail, ``f`` that of three frames; only hashes of one kind can be compared.
 
 from __future__ import annotations
 
+import filecmp
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -129,6 +130,8 @@ def _same(first: Row, second: Row, settings: DuplicateSettings) -> bool:
         return False
     durations = first.get("duration"), second.get("duration")
     files = first.get("source") == second.get("source") == "folder"
+    if files and durations == (None, None):
+        return filecmp.cmp(str(first["path"]), str(second["path"]), shallow=False)
     if durations[0] is None or durations[1] is None:
         return not files
     return bool(

@@ -114,14 +114,24 @@ def read_folder(folder: Path, default_class: str) -> Iterator[Row]:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """All files under a folder in natural order, hidden ones left out; links to folders are followed, once."""
-    seen: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
+    """All files under a folder in natural order, but hidden ones; then those of folders elsewhere that links lead to.
+
+    Each folder once: links to what lies in the folder, or around it, would give its files other names.
+    """
+    links: list[Path] = []
+    yield from _walked(folder, links)
+    root, seen = Path(os.path.realpath(folder)), set[Path]()
+    for link in links:
+        real = Path(os.path.realpath(link))
+        if real not in seen and not real.is_relative_to(root) and not root.is_relative_to(real):
+            seen.add(real)
+            yield from _walked(link, [])
+
+
+def _walked(folder: Path, links: list[Path]) -> Iterator[Path]:
+    """Files under a folder; links to folders are added to ``links``."""
+    for place, folders, files in os.walk(folder):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
+        links += [Path(place) / name for name in folders if (Path(place) / name).is_symlink()]
         paths = (Path(place) / name for name in sorted(files, key=natural_key) if not name.startswith("."))
         yield from (path for path in paths if path.is_file())

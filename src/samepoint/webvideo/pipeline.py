@@ -218,7 +218,7 @@ def _weights(config: WebConfig) -> str | None:
 
     try:
         return sha256(resolve(config.labels.model))
-    except InputError:
+    except (InputError, OSError):
         return None
 
 

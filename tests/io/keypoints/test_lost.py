@@ -60,7 +60,37 @@ def test_pictures_without_frames_of_their_own(
 def test_coco_names_all_individuals_or_none(tmp_path: Path) -> None:
     mixed = Keypoints([0], np.ones((1, 2, 1, 2)), ("nose",), ("rat", ""))
     save(mixed, tmp_path / "a.json")
-    assert Keypoints.load(tmp_path / "a.json").individuals == ("rat", "individual2")
+    assert Keypoints.load(tmp_path / "a.json").individuals == ("rat", "individual1")
+    save(replace(mixed, individuals=("", "individual1")), tmp_path / "a.json")
+    assert Keypoints.load(tmp_path / "a.json").individuals == ("individual2", "individual1")
+
+
+def test_coco_without_names_gets_them_where_frames_are_added(tmp_path: Path) -> None:
+    data = json.loads(FILES["coco.json"])
+    joints = data["annotations"][0]["keypoints"]
+    same = {
+        "image_id": data["images"][0]["id"],
+        "category_id": data["annotations"][0]["category_id"],
+        "keypoints": joints,
+    }
+    data["annotations"] = [{"id": 1, **same}, {"id": 2, **same}]
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    known = Keypoints.load(tmp_path / "a.json")
+    assert known.individuals == ("0", "1")
+    twice = np.concatenate([known.xy, known.xy])
+    more = replace(
+        known,
+        frame=np.array([known.frame[0], known.frame[0] + 1]),
+        xy=twice,
+        confidence=np.concatenate([known.confidence] * 2),
+        visible=np.concatenate([known.visible] * 2),
+        labelled=np.concatenate([known.labelled] * 2),
+        images=(),
+        origin=np.array([0, -1]),
+    )
+    save(more, tmp_path / "b.json", "coco")
+    assert Keypoints.load(tmp_path / "b.json").individuals == ("0", "1")
+    assert Keypoints.load(tmp_path / "b.json").shape[0] == 2
 
 
 def test_coco_takes_names_with_any_kind_of_space(tmp_path: Path) -> None:

@@ -179,8 +179,8 @@ def _recolouring(rng: np.random.Generator) -> np.ndarray:
 class ProceduralTextures:
     """Textures that need no data: dead leaves, noise of many scales, stripes, gradients, mixed.
 
-    ``pictures`` base pictures exist for a ``seed``, each made when first drawn and then kept for all sources of the
-    process; what is sampled is a random crop of one, recoloured.
+    ``pictures`` base pictures exist for a ``seed``, made when first drawn; the last 256 are kept for all sources of
+    the process. What is sampled is a random crop of one, recoloured.
     """
 
     def __init__(self, pictures: int = 256, seed: int = 0) -> None:

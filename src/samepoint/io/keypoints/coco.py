@@ -13,6 +13,7 @@ import copy
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
@@ -215,7 +216,8 @@ def save(keypoints: Keypoints, file: IO[bytes]) -> list[str]:
     next_id = max([0, *(entry["id"] for entry in data["annotations"] if _whole(entry.get("id")))]) + 1
     individuals = keypoints.individuals
     if any(individuals):  # or some annotations would have a name and some none, which nobody could tell apart
-        individuals = tuple(name or f"individual{number}" for number, name in enumerate(individuals, 1))
+        individuals = _all_named(individuals)
+    named = False
     values = written(keypoints, FORMAT, OFFSET)
     by_id = {image_id: name for name, image_id in by_name.items()}
     of_row = {row: by_id[data["annotations"][number]["image_id"]] for (row, _), number in keys.items()}
@@ -240,13 +242,23 @@ def save(keypoints: Keypoints, file: IO[bytes]) -> list[str]:
             if entry is None:
                 entry = {"id": next_id, "image_id": by_name[name], "category_id": category, "iscrowd": 0}
                 entry |= {"individual": individuals[i]} if individuals[i] else {}
+                named = named or "individual" in entry
                 data["annotations"].append(entry)
                 next_id += 1
             entry |= {"keypoints": triples, "num_keypoints": int(keypoints.known[f, i].sum())}
             if not {"bbox", "area"} & set(entry):
                 entry |= _box(keypoints.xy[f, i])
+    for (_, i), number in keys.items():
+        if named and _named(data["annotations"][number]) is None:
+            data["annotations"][number]["individual"] = individuals[i]
     file.write(json.dumps(data, ensure_ascii=False).encode())
     return losses(keypoints, ("visible", "skeleton", "images", "individuals"))
+
+
+def _all_named(individuals: tuple[str, ...]) -> tuple[str, ...]:
+    """Names for those that have none, which no other has."""
+    free = (name for name in map("individual{}".format, count(1)) if name not in individuals)
+    return tuple(name or next(free) for name in individuals)
 
 
 def _category_of(data: dict[str, Any], numbers: Iterable[int], bodyparts: tuple[str, ...]) -> Any:
@@ -263,8 +275,8 @@ def _by_frame(names: Sequence[str], labelled: Mapping[int, str]) -> dict[int, st
         return {}
     folders = {_folder(name) for name in labelled.values()}
     beside = [name for name in names if _folder(name) in folders]
-    count = Counter(map(frame_of_name, beside))
-    return {frame_of_name(name): name for name in beside if count[frame_of_name(name)] == 1}
+    often = Counter(map(frame_of_name, beside))
+    return {frame_of_name(name): name for name in beside if often[frame_of_name(name)] == 1}
 
 
 def _folder(name: str) -> str:
