@@ -188,6 +188,9 @@ def test_another_file_and_other_weights_are_worked_on_again(tmp_path: Path, monk
     assert {one.stage: one.rows for one in pipeline.run(config)} == {"search": 0, "download": 1, "shots": 1, "label": 1}
     assert [row["end"] for row in catalogue.rows("shots")] == [14]
     assert pipeline.run(config, ("label",))[0].rows == 0
+    path.rename(tmp_path / "unplugged")
+    assert pipeline.run(config, ("download",))[0].rows == 0
+    (tmp_path / "unplugged").rename(path)
     monkeypatch.setattr(pipeline, "_weights", lambda config: "of a model that was trained further")
     assert pipeline._labels(config, catalogue, False).keys() == {row["shot"] for row in catalogue.rows("shots")}
 

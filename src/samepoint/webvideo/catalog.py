@@ -175,8 +175,9 @@ class Catalogue:
         for folder, folders, names in os.walk(self.output):
             for name in [name for name in folders if _PARTS.fullmatch(name)]:
                 folders.remove(name)
-                if (Path(folder) / name).stat().st_mtime <= latest:
-                    shutil.rmtree(Path(folder) / name, ignore_errors=True)
+                with suppress(OSError):
+                    if (Path(folder) / name).stat().st_mtime <= latest:
+                        shutil.rmtree(Path(folder) / name, ignore_errors=True)
             for name in names:
                 if _STAND_IN.fullmatch(name):
                     with suppress(OSError):

@@ -176,7 +176,7 @@ def _replaced(video: Row) -> bool:
     if video["source"] != "folder" or video["status"] != "ok":
         return False
     path = Path(video["path"])
-    return not path.is_file() or path.stat().st_size != video["bytes"]
+    return path.is_file() and path.stat().st_size != video["bytes"]  # one that is away, with its disk, may come back
 
 
 def _by_search(video: Row) -> bool:
