@@ -14,7 +14,7 @@ from samepoint.errors import InputError
 from samepoint.models.colour import rgb_to_lab
 from samepoint.models.convert.table import convert
 from samepoint.models.fitting import filled
-from samepoint.models.resnet import BasicBlock, Bottleneck, ResNet
+from samepoint.models.resnet import BasicBlock, Bottleneck, ResNet, initialise, leave_out_idle
 from samepoint.models.weights import load_model, load_strictly, save_weights
 from tests.models.golden import golden_tensors
 from tests.shared import shared_path
@@ -144,3 +144,22 @@ def test_strided_projections_have_the_right_gradient_whatever_their_width(inputs
         assert value.grad is not None
         assert expected.grad is not None
         torch.testing.assert_close(value.grad, expected.grad.float(), atol=1e-2, rtol=1e-3)
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_blocks_that_add_nothing_are_left_out_and_others_are_not(depth: int) -> None:
+    torch.manual_seed(0)
+    network = ResNet(depth, outputs=(1, 4)).eval()
+    initialise(network)
+    used = network.layer2[0]  # type: ignore[index]
+    last = used.bn2 if isinstance(used, BasicBlock) else used.bn3  # type: ignore[union-attr]
+    torch.nn.init.ones_(last.weight)  # type: ignore[union-attr, arg-type]
+    x = torch.randn(1, 3, 48, 64)
+    with torch.inference_mode():
+        whole = network.features(x)
+        leave_out_idle(network)
+        assert [block.idle for block in network.modules() if isinstance(block, (BasicBlock, Bottleneck))].count(
+            False
+        ) == 1
+        for before, after in zip(whole, network.features(x), strict=True):
+            assert torch.equal(before, after)

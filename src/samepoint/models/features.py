@@ -35,7 +35,7 @@ from .fitting import Network, shown
 from .hypercolumn import needed_outputs
 from .matcher import Matcher
 from .network import PointNetwork
-from .resnet import ResNet, initialise
+from .resnet import ResNet, initialise, leave_out_idle
 from .transformers_backbone import PREFIX, TransformersBackbone, load_backbone
 from .vit import VisionTransformer
 from .weights import TABLE, has_our_metadata, read_network, resolve, sha256
@@ -206,6 +206,7 @@ def _untrained(seed: int, outputs: Outputs) -> ResNet:
         torch.manual_seed(seed)
         network = resnet(18, (1, 1, 1, 4), False, Choices(None if outputs is None else tuple(outputs)), "lab")
         initialise(network)
+    leave_out_idle(network)
     return network.eval()
 
 
