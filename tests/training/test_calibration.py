@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from samepoint.datasets.synthetic import ClipSettings, ProceduralTextures, SyntheticClips
 from samepoint.models.company import COMPANY
 from samepoint.models.visibility import EVIDENCE, Hindsight, Visibility
-from samepoint.training.calibration import Followed, company_of, fit, fit_hindsight, score, windows_of, with_few
+from samepoint.training.calibration import (
+    Followed,
+    calibration_clips,
+    company_of,
+    fit,
+    fit_hindsight,
+    score,
+    windows_of,
+    with_few,
+)
+from samepoint.training.config import CalibrationConfig
 
 
 def test_the_fit_finds_the_law_that_made_the_data() -> None:
@@ -75,3 +87,13 @@ def test_a_point_among_few_has_the_company_of_few() -> None:
     assert not torch.equal(
         few[: clips * times * 8, -len(COMPANY) :], windows[rows[: clips * times * 8], -len(COMPANY) :]
     )
+
+
+@pytest.mark.parametrize(("share", "crossing"), [(0, ""), (0.5, "02"), (0.75, "012"), (1, "0123")])
+def test_as_many_clips_cross_as_are_asked_for(share: float, crossing: str) -> None:
+    config = CalibrationConfig(clips=4, crossing=share, frames=2, size=(32, 32))
+    textures = ProceduralTextures()
+    clips = calibration_clips(textures, config, seed=5)
+    often = SyntheticClips(ClipSettings.occluding(2, size=(32, 32)), textures, 5)
+    same = [index for index, clip in enumerate(clips) if np.array_equal(clip.frames, often.clip(index).frames)]
+    assert "".join(map(str, same)) == crossing

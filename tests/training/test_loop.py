@@ -7,8 +7,6 @@ import math
 import os
 import random
 import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,8 +25,7 @@ from samepoint.training.loop import run
 from samepoint.training.loop_config import LoopConfig
 
 from .tiny_task import TinyTask
-
-ROOT = Path(__file__).resolve().parents[2]
+from .two import run_in_two_processes
 
 
 def config(**changes: Any) -> LoopConfig:
@@ -154,20 +151,8 @@ def test_a_signal_while_the_task_finishes_is_obeyed_at_once_and_resuming_only_fi
 def test_two_processes_equal_one_with_twice_the_accumulation(tmp_path: Path) -> None:
     one = config(accumulation=4)
     trained(tmp_path / "one", one)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
     two = config(accumulation=2).model_dump_json()
-    command = [sys.executable, "-m", "tests.training.tiny_task", str(tmp_path / "two"), two]
-    started = []
-    for rank in ("0", "1"):
-        world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-        world |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **world}, stderr=subprocess.PIPE, text=True)
-        started.append(process)
-    for process in started:
-        _, said = process.communicate()
-        assert process.returncode == 0, said
+    run_in_two_processes(["-m", "tests.training.tiny_task", str(tmp_path / "two"), two])
     taken = [(tmp_path / "two" / f"taken-{who}.txt").read_text().split() for who in ("main", "other")]
     assert [list(map(int, one)) for one in taken] == [list(range(0, 24, 2)), list(range(1, 24, 2))]
     first, second = last(tmp_path / "one"), last(tmp_path / "two")
@@ -355,6 +340,7 @@ def test_progress_has_what_is_shown(tmp_path: Path) -> None:
     for one in seen:
         assert one["steps"] == 5
         assert one["left"] == pytest.approx(one["seconds"] * (5 - one["step"]), abs=1e-3)
+        assert one["images"] == 6
         assert one["images_per_second"] == pytest.approx(6 / one["seconds"], rel=0.3, abs=1)
         assert math.isfinite(one["gradient"])
 

@@ -106,7 +106,7 @@ def test_hidden_pixels_of_flyingthings_are_found_by_the_flow_back(published: lis
 
 def test_crw_trains_through_stage_4_and_saves_stage_3(videos: Path, tmp_path: Path) -> None:
     small = ["data.size=[32, 32]", "data.real.short_side=32", "data.real.clips=1", "loss.random_walk.patch=16"]
-    small += ["loss.random_walk.step=16", f"data.real.videos={videos}", f"data.real.cache={tmp_path / 'cache'}"]
+    small += ["loss.random_walk.step=16", f"data.videos={videos}", f"data.real.cache={tmp_path / 'cache'}"]
     config = load_config(CONFIGS / "crw.yaml", [f"output={tmp_path / 'run'}", *QUICK, *BRIEFLY, *small])
     student = student_of(config)
     assert isinstance(student, ResNet)

@@ -70,9 +70,8 @@ def test_without_a_name_there_is_none() -> None:
     assert load_teacher(TeacherConfig()) is None
 
 
-def test_an_fgvc_checkpoint_is_a_teacher(tmp_path: Path) -> None:
-    network = ResNet.fgvc()
-    initialise(network)
+def published_names(network: ResNet, prefix: str) -> dict[str, torch.Tensor]:
+    """The state dict with the names that FGVC's checkpoints have."""
     keys = {}
     for key, value in network.state_dict().items():
         parts = key.split(".")
@@ -83,11 +82,24 @@ def test_an_fgvc_checkpoint_is_a_teacher(tmp_path: Path) -> None:
             parts.insert(-1, "conv")
         else:
             parts[-2:-1] = [parts[-2].replace("bn", "conv"), "bn"]
-        keys["backbone." + ".".join(parts)] = value
+        keys[prefix + ".".join(parts)] = value
+    return keys
+
+
+@pytest.mark.parametrize("prefixes", [("backbone.",), ("teacher.",), ("backbone.", "teacher."), ("module.teacher.",)])
+def test_an_fgvc_checkpoint_is_a_teacher(tmp_path: Path, prefixes: tuple[str, ...]) -> None:
+    keys, first = {}, torch.zeros(0)
+    for prefix in prefixes:  # the last is the teacher
+        network = ResNet.fgvc()
+        initialise(network)
+        keys |= published_names(network, prefix)
+        first = network.conv1.weight
     torch.save({"meta": {}, "state_dict": keys}, tmp_path / "fgvc.pth")
     teacher = load_teacher(TeacherConfig(model=str(tmp_path / "fgvc.pth")))
     assert teacher is not None
     assert (teacher.network.colour, teacher.network.lattices) == ("lab", (Lattice(2),))
+    assert isinstance(teacher.network, ResNet)
+    assert torch.equal(teacher.network.conv1.weight, first)
 
 
 def test_a_repository_of_the_hub(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

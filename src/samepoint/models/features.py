@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..geometry import Lattice
 from .colour import ColourSpace
-from .convert.kind import Choices, fit, outputs_of
+from .convert.kind import Choices, fit, outputs_of, without_module
 from .convert.resnets import resnet
 from .convert.table import read, recognise
 from .fitting import Network, shown
@@ -109,7 +109,7 @@ class LoadedNetwork(Generic[_Kind]):
 
 
 def load_network(
-    name_or_path: str | Path, outputs: Outputs = None, backbone: str | Path | None = None
+    name_or_path: str | Path, outputs: Outputs = None, backbone: str | Path | None = None, *, part: str = ""
 ) -> LoadedNetwork[Network | TransformersBackbone]:
     """The network behind a name or a weight file, a matcher included; see the head of this module.
 
@@ -120,6 +120,7 @@ def load_network(
             default the last block but one, stage 3, or what was chosen in conversion. Our own networks return all
             their levels.
         backbone: of a matcher whose file leaves it out: a model as ``name_or_path``.
+        part: in a file of others that has names below it, the network of these: ``"teacher."`` of a training's.
 
     Raises:
         InputError: neither a known name nor a file, a file that is damaged, whose keys are not known (they are named)
@@ -144,17 +145,20 @@ def load_network(
         hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}"
         raise InputError(f"unknown model {name!r}: neither a known name nor a file; {hint}")
     path = resolve(name_or_path)
-    network = read_network(path, outputs) if name in TABLE or has_our_metadata(path) else _recognised(path, outputs)
+    ours = name in TABLE or has_our_metadata(path)
+    network = read_network(path, outputs) if ours else _recognised(path, outputs, part)
     return LoadedNetwork(network, path.name if Path(name).is_file() else name, sha256(path), None, outputs_of(network))
 
 
-def load_features(name_or_path: str | Path, outputs: Outputs = None) -> LoadedNetwork[MapNetwork]:
+def load_features(
+    name_or_path: str | Path, outputs: Outputs = None, *, part: str = ""
+) -> LoadedNetwork[MapNetwork]:
     """As :func:`load_network`, of networks that give maps.
 
     Raises:
         InputError: as there; or the network is a matcher.
     """
-    loaded = load_network(name_or_path, outputs)
+    loaded = load_network(name_or_path, outputs, part=part)
     network = loaded.network
     if isinstance(network, Matcher):
         raise InputError(f"{loaded.name}: is a matcher, which gives no maps")
@@ -184,10 +188,12 @@ def encoder_of(network: nn.Module) -> nn.Module:
     return network.hypercolumn.network if isinstance(network, Matcher) else network
 
 
-def _recognised(path: Path, outputs: Outputs) -> Network:
+def _recognised(path: Path, outputs: Outputs, part: str) -> Network:
     """The network of a file of others, told by its names."""
     tensors, _ = read(path)
     try:
+        below = {name: given for name, given in without_module(list(tensors)).items() if part and name.startswith(part)}
+        tensors = {name.removeprefix(part): tensors[given] for name, given in below.items()} or tensors
         kind = recognise(tensors)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -35,21 +37,22 @@ class Followed(NamedTuple):
 
 
 def calibration_clips(textures: TextureSource, config: CalibrationConfig, seed: int) -> list[Clip]:
-    """Half of them with layers that cross often, half with what clips have on average."""
+    """As many as ``config.crossing`` says with layers that cross often, the others with what clips have on average."""
     kinds = (
         ClipSettings.occluding(config.frames, size=config.size),
         ClipSettings(frames=config.frames, size=config.size, layers=(2, 8)),
     )
     sources = [SyntheticClips(kind, textures, seed) for kind in kinds]
-    return [sources[index % 2].clip(index) for index in range(config.clips)]
+    crossing = [ceil(index * config.crossing) for index in range(config.clips + 1)]
+    return [sources[now == after].clip(index) for index, (now, after) in enumerate(pairwise(crossing))]
 
 
 def calibrate(network: PointNetwork, clips: Iterable[Clip], config: CalibrationConfig) -> dict[str, float]:
     """Fit ``network.visibility`` and ``network.hindsight`` in place.
 
     The evidence of a step depends on the confidence of the step before, so the visibility's fit is made
-    ``config.rounds`` times, each on what the one before does. Hindsight, on which nothing depends, is fitted last, to
-    evidence gathered once more.
+    ``config.rounds`` times, each on what the one before does; with none it stays as it is. Hindsight, on which nothing
+    depends, is fitted last, to evidence gathered once more.
 
     Returns:
         Of the last evidence, on which hindsight was fitted: ``accuracy``, ``log_loss``, ``hidden`` (share of hidden

@@ -313,10 +313,11 @@ class CalibrationConfig(_Strict):
     """Rendered clips on which confidence is made a probability once training has ended; no clips leave it as it is."""
 
     clips: int = Field(32, ge=0)
+    crossing: float = Field(0.5, ge=0, le=1)  # share of them whose layers cross often
     frames: int = Field(24, ge=2)
     size: tuple[int, int] = (256, 256)
     points: int = Field(128, ge=1)
-    rounds: int = Field(2, ge=1)
+    rounds: int = Field(2, ge=0)  # 0: visibility stays as it is, hindsight alone is fitted
     steps: int = Field(1500, ge=1)  # of each round's fit of visibility
     hindsight_steps: int = Field(1000, ge=1)  # more learn the clips by heart
     short_side: int | None = 480  # working resolution of the tracker
@@ -336,7 +337,7 @@ class FeaturesConfig(_Strict):
     """``samepoint train features``."""
 
     output: str  # the run's folder
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=0)  # 0: nothing is learnt, only confidence is fitted
     seed: int = Field(0, ge=0)
     init: str | None = None  # start from these weights: a name in the table or a .safetensors file
     data: DataConfig = DataConfig()

@@ -14,7 +14,7 @@ class LoopConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=0)
     seed: int = Field(0, ge=0)  # of every random draw; micro-batch m of a run draws the same numbers in any process
     device: Literal["auto", "cpu"] = "auto"  # auto: a GPU if there is one
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 where the device gains from it

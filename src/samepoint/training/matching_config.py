@@ -172,7 +172,7 @@ class MatchingConfig(_Strict):
     """``samepoint train matching``."""
 
     output: str  # the run's folder
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=0)  # 0: nothing is learnt, only confidence is fitted
     seed: int = Field(0, ge=0)
     init: str | None = None  # start from a matcher's weights: a name in the table or a file
     parts: tuple[Literal["backbone", "projection", "aggregation"], ...] = ("backbone", "projection", "aggregation")

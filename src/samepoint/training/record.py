@@ -28,7 +28,7 @@ class Record:
             self.trackers = Trackers(settings.trackers, folder, start)
 
     def step(self, step: int, figures: Mapping[str, float], rate: float, images: int) -> None:
-        """``images``: pictures in a step of all processes."""
+        """``images``: pictures in a step of all processes, the effective batch."""
         if not self.main:
             return
         seconds = (time.perf_counter() - self.began) / (step - self.start)
@@ -37,7 +37,7 @@ class Record:
             **{key: round(value, 5) for key, value in figures.items()},
             "rate": rate,
         }
-        line |= {"seconds": round(seconds, 4), "images_per_second": round(images / seconds, 2)}
+        line |= {"images": images, "seconds": round(seconds, 4), "images_per_second": round(images / seconds, 2)}
         self.log.write(line)
         self.trackers.scalars(step, {key: value for key, value in line.items() if key != "step"})
         if self.progress:

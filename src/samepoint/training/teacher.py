@@ -79,8 +79,8 @@ def load_teacher(config: TeacherConfig) -> Teacher | None:
     """The teacher of a configuration; None where it names none.
 
     ``model`` is a name of the weights table, a weight file (DINOv2 with timm's names, a ResNet with torchvision's,
-    FGVC's checkpoints: see :mod:`samepoint.models.features`), a repository of the Hub with such a file, ``owner/name``,
-    or a backbone of transformers, ``hf:owner/name``.
+    FGVC's checkpoints, of a training's the teacher in it: see :mod:`samepoint.models.features`), a repository of the
+    Hub with such a file, ``owner/name``, or a backbone of transformers, ``hf:owner/name``.
 
     Raises:
         InputError: none of these, a file of unknown keys, or outputs that the network does not have.
@@ -97,4 +97,4 @@ def load_teacher(config: TeacherConfig) -> Teacher | None:
                 f"teacher.file: {config.file} lies in a Hub repository, but teacher.model is {config.model}"
             )
         source = download(config.model, config.file)
-    return Teacher(load_features(source, config.outputs).network, config.short_side)
+    return Teacher(load_features(source, config.outputs, part="teacher.").network, config.short_side)
