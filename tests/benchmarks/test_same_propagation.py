@@ -38,5 +38,16 @@ def test_networks_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     finer = ["--limit", "1", "--stride", "5", "--appearance", "1", "--json"]
     assert same_propagation.main([models[0], "--data", str(root), *finer]) == 0
     assert json.loads(capsys.readouterr().out)[models[0]]["stride"] == 4
+    people = trees.make(tmp_path / "jhmdb", "jhmdb")
+    asked = [models[0], "--data", str(people), "--set", "jhmdb", "--json"]
+    assert same_propagation.main(asked) == 0
+    clips = json.loads(capsys.readouterr().out)[models[0]]
+    assert clips["sequences"]
+    assert clips["J_mean"] == pytest.approx(sum(clips["sequences"].values()) / len(clips["sequences"]))
+    assert same_propagation.main([*asked, "--every", "2"]) == 0
+    fewer = json.loads(capsys.readouterr().out)[models[0]]["sequences"]
+    assert list(fewer) == list(clips["sequences"])[::2]
+    assert same_propagation.main([*asked, "--every", "0"]) == 2
+    assert "--every 0" in capsys.readouterr().err
     assert same_propagation.main([models[0], "--data", str(tmp_path / "nowhere")]) == 2
     assert "nowhere" in capsys.readouterr().err

@@ -55,12 +55,13 @@ def test_scores_and_pictures_leave_the_student_as_it_is(tmp_path: Path) -> None:
     assert scores.keys() == {"AJ", "delta_avg", "OA"}
     assert all(0 <= value <= 100 for value in scores.values())
     pictures = task.pictures()
-    assert pictures.keys() == {"tracks", "correlation", "reconstruction"}
-    for picture in pictures.values():
+    assert pictures.keys() == {"tracks", "matches", "correlation", "reconstruction"}
+    for name, picture in pictures.items():
         assert picture.dtype == np.uint8
         assert picture.ndim == 3
         assert picture.shape[2] == 3
-        assert picture.shape[1] == 3 * picture.shape[0]  # two frames of 32 x 48, or as many cells
+        gap = 12 if name == "matches" else 0
+        assert picture.shape[1] - gap == 3 * picture.shape[0]  # two frames of 32 x 48, or as many cells
     assert all(torch.equal(value, before[key]) for key, value in task.student.state_dict().items())
 
 

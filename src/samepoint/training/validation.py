@@ -17,11 +17,13 @@ from ..datasets.synthetic.textures import TextureSource
 from ..evaluation.benchmarks import Asked, Model, make
 from ..evaluation.metrics.tapvid import TapvidScore, tapvid_counts
 from ..evaluation.predictions import Prediction
-from ..geometry import sample_patches
+from ..geometry import Lattice, sample_patches
 from ..models.features import UNTRAINED, as_module, load_features
-from ..structures import Queries, Tracks
+from ..structures import Matches, Queries, Tracks
 from ..tracking.points import track
+from ..tracking.search import centres
 from ..viz.draw import draw_tracks
+from ..viz.matches import draw_matches
 from .config import ValidationConfig
 from .losses import reconstruct_colour
 from .objectives import Student
@@ -77,17 +79,19 @@ class Validation:
 
     @torch.inference_mode()
     def pictures(self, student: Student) -> dict[str, np.ndarray]:
-        """``tracks``, ``correlation`` and ``reconstruction`` of the first clip's first and last frame."""
+        """``tracks``, ``matches``, ``correlation`` and ``reconstruction`` of the first clip's first and last frame."""
         if not self.clips:
             return {}
         clip = self.clips[0]
-        _, _, tracks = self._follow(student, clip, 0)
+        xy, visible, tracks = self._follow(student, clip, 0)
         last = len(clip) - 1
         device = next(student.parameters()).device
         frames = torch.from_numpy(clip.frames[[0, last]]).to(device)
         fine = student.features(student.preprocess(frames))[-1].float()
         middle = torch.tensor([[clip.size[1] / 2, clip.size[0] / 2]], device=device)
+        shown = xy[visible[:, last], 0]
         return {
+            "matches": _matches(clip.frames[[0, last]], fine, student.lattices[-1], shown),
             "tracks": _beside(draw_tracks(clip.frames[0], tracks, 0), draw_tracks(clip.frames[last], tracks, last)),
             "correlation": _correlation(clip.frames[[0, last]], fine, student.lattices[-1].to_cells(middle)),
             "reconstruction": _reconstruction(frames, fine),
@@ -137,6 +141,18 @@ def benchmark_scores(
 
 def _beside(*pictures: np.ndarray) -> np.ndarray:
     return np.concatenate(pictures, axis=1)
+
+
+def _matches(frames: np.ndarray, fine: torch.Tensor, lattice: Lattice, xy: np.ndarray) -> np.ndarray:
+    """Points (N, 2) of the first frame that the last one shows too, joined with the cells most like them there."""
+    unit = F.normalize(fine, dim=1).permute(0, 2, 3, 1)
+    start = torch.from_numpy(xy.astype(np.float32)).to(fine.device)
+    looks = sample_patches(unit[:1], lattice.to_cells(start), 0)[:, 0]
+    best = (looks @ unit[1].flatten(0, 1).T).argmax(dim=1)
+    size = (frames.shape[1], frames.shape[2])
+    there = centres(lattice, unit[1])[best].clamp(min=0).cpu().numpy()
+    found = Matches(xy, np.minimum(there, size[::-1]), np.ones(len(xy)), size, size)
+    return draw_matches(frames[0], frames[1], found)
 
 
 def _correlation(frames: Sequence[np.ndarray] | np.ndarray, fine: torch.Tensor, cell: torch.Tensor) -> np.ndarray:
