@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -191,6 +192,19 @@ def test_extra_videos_are_no_part_of_the_published_figures(official):
     np.testing.assert_array_equal(tiger.joints_xy[0, 0], [19.5, 9.5])  # placed at the video's own size
     np.testing.assert_allclose(tiger.protocol_xy((40, 80))[0, 0], [38, 18])
     assert tiger.masks().shape == (2, 320, 512)
+
+
+def test_an_incomplete_animal_is_left_out_and_told(official):
+    (official / "DAVIS" / PICTURE / "bear/00003.jpg").unlink()
+    (official / "joint_annotations/dog.json").write_text("{")
+    assert names(official) == ("camel",)
+    assert [animal.name for animal in sequences(official)] == ["camel"]
+    answer = check(official)
+    assert answer.found == 1
+    for told in (r"bear/00003\.jpg: missing", r"dog\.json: not a BADJA annotation"):
+        assert re.search(told, "\n".join(answer.missing))
+        with pytest.raises(InputError, match=told):
+            sequences(official, only=["bear", "dog"] if "bear" in told else ["dog"])
 
 
 def test_check_says_what_lacks(official, root):

@@ -166,19 +166,19 @@ def test_what_lacks_is_named(root17, tmp_path):
         names(tmp_path / "ImageSets")
     with pytest.raises(InputError, match="unknown benchmark 'davis'"):
         names(root17, "davis")
-    picture, mask = (root17 / kind / "480p" / "bike" for kind in ("JPEGImages", "Annotations"))
-    (mask / "00001.png").unlink()
-    with pytest.raises(InputError, match=r"bike/00001\.png: missing; every frame needs its mask"):
-        sequences(root17)
-    (picture / "00001.jpg").unlink()
-    with pytest.raises(InputError, match=r"bike/00001\.jpg: missing"):
-        sequences(root17)
     Image.new("RGB", SIZE).save(root17 / "JPEGImages/480p/goat/00003.png")
     with pytest.raises(InputError, match=r"goat/00003\.png: expected the frames 00000\.jpg"):
         sequences(root17, only=["goat"])
+    picture, mask = (root17 / kind / "480p" / "bike" for kind in ("JPEGImages", "Annotations"))
+    (mask / "00001.png").unlink()
+    with pytest.raises(InputError, match=r"bike/00001\.png: missing; every frame needs its mask"):
+        sequences(root17)  # nothing is left
+    (picture / "00001.jpg").unlink()
+    with pytest.raises(InputError, match=r"bike/00001\.jpg: missing"):
+        sequences(root17, only=["bike"])
     (picture / "first.jpg").write_bytes(b"")
     with pytest.raises(InputError, match=r"first\.jpg: expected files named by their number"):
-        sequences(root17)
+        sequences(root17, only=["bike"])
 
 
 @pytest.mark.parametrize(
@@ -221,6 +221,8 @@ def test_check_names_a_hole(root17):
     answer = check(root17)
     assert answer.found == 1
     assert any(line.endswith("goat/00001.jpg: missing") for line in answer.missing)
+    assert names(root17) == ("bike",)
+    assert [sequence.name for sequence in sequences(root17)] == ["bike"]
 
 
 @pytest.mark.parametrize("text", ["a b c", "../x", "a/b", "/x.jpg /y.png", "x\0y", "a\n.."])

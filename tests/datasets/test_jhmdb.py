@@ -191,7 +191,7 @@ def test_official_pieces_are_named(official):
     ]:
         scipy.io.savemat(place, content)
         with pytest.raises(InputError, match=rf"joint_positions\.mat: {message}"):
-            list(sequences(official))
+            list(sequences(official, only={"walk/b"}))
     mask = official / "puppet_mask" / "walk" / "#1_walk_f" / "puppet_mask.mat"
     for content, message in [
         ({"x": 1}, "no part_mask in it"),
@@ -201,6 +201,27 @@ def test_official_pieces_are_named(official):
         scipy.io.savemat(mask, content)
         with pytest.raises(InputError, match=rf"puppet_mask\.mat: {message}"):
             _ = next(sequences(official, only={"walk/#1_walk_f"})).masks
+
+
+def test_incomplete_clips_are_left_out_and_told(official):
+    (official / "Rename_Images/walk/b/00002.png").unlink()
+    assert names(official) == ("run/a [x]", "walk/#1_walk_f")
+    assert [clip.name for clip in sequences(official)] == ["run/a [x]", "walk/#1_walk_f"]
+    answer = check(official)
+    assert answer.found == 2
+    assert "walk/b/00002.png: missing; found 00003.png in its place" in answer.missing[0]
+    with pytest.raises(InputError, match=r"walk/b/00002\.png: missing"):
+        list(sequences(official, only={"walk/b"}))
+
+
+def test_an_incomplete_plain_clip_is_left_out_and_told(tmp_path):
+    write_clip(tmp_path / "run", "a", 2, 2)
+    write_clip(tmp_path / "run", "b", 2, 2)
+    (tmp_path / "run" / "b.npz").unlink()
+    assert names(tmp_path) == ("run/a",)
+    answer = check(tmp_path)
+    assert answer.found == 1
+    assert "b.npz: missing" in answer.missing[0]
 
 
 @pytest.mark.parametrize(

@@ -76,11 +76,17 @@ def test_u_skips_what_it_has_no_annotation_of(root) -> None:
     answer = spair.check_u(folder)
     assert (answer.found, answer.missing) == (1, ())
     assert any("2 of SPair-71k's test pairs have no annotation" in note for note in answer.notes)
+    (root / "Layout").rename(folder / "Layout")  # the lists alone in its own folder
+    moved = spair.pairs_u(folder)
+    assert (len(moved), moved[0].source_path) == (1, root / "JPEGImages/cat/2010_01.jpg")
+    answer = spair.check_u(folder)
+    assert (answer.found, answer.missing, answer.notes[-1]) == (1, (), f"the pictures are those of {root}")
+    (folder / "Layout").rename(root / "Layout")
     (root / "JPEGImages" / "cat" / "2010_02.jpg").unlink()
     assert spair.lacking_u(folder, pairs.entries) == [TEST[2]]
     assert spair.check_u(folder).found == 0
     root.rename(root.parent / "elsewhere")
-    with pytest.raises(InputError, match="neither here nor in SPair-71k/ beside it"):
+    with pytest.raises(InputError, match="SPair-71k's Layout/ is neither here nor in SPair-71k/ beside it"):
         spair.pairs_u(folder)
     assert spair.check_u(folder).found == 0
 

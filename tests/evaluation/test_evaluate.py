@@ -125,6 +125,30 @@ def test_a_limited_run_and_the_whole_one_share_predictions(tmp_path, weights, co
     assert (again["found"], again["protocol"]["name"], calls) == (1, "badja-visible", ["ant", "cow"])
 
 
+def test_overwriting_a_part_keeps_the_rest(tmp_path, weights, counted) -> None:
+    calls, _ = counted
+    root = trees.make(tmp_path / "data", "badja")
+    run("badja", root, tmp_path / "r.json", "--model", weights)
+    run("badja", root, tmp_path / "r.json", "--model", weights, "--overwrite", "--limit", "1")
+    assert calls == ["ant", "cow", "ant"]
+    assert run("badja", root, tmp_path / "r.json", "--model", weights)["found"] == 2
+    assert calls == ["ant", "cow", "ant"]
+
+
+def test_other_data_is_not_mixed(tmp_path, weights, counted, capsys) -> None:
+    calls, _ = counted
+    root, other = (trees.make(tmp_path / name, "badja") for name in ("data", "other"))
+    asked = ("--output", str(tmp_path / "r.json"), "--model", weights)
+    assert main(["evaluate", "badja", "--root", str(root), *asked]) == 0
+    said = refused(capsys, "badja", "--root", other, *asked)
+    assert f'made from other data (root: "{root}", now "{other}"); give another output, or --overwrite to' in said
+    (tmp_path / "link").symlink_to(root)
+    assert main(["evaluate", "badja", "--root", str(tmp_path / "link"), *asked]) == 0
+    assert len(calls) == 2
+    assert main(["evaluate", "badja", "--root", str(other), *asked, "--overwrite"]) == 0
+    assert len(calls) == 4
+
+
 def test_other_settings_are_not_mixed(tmp_path, weights, counted, capsys) -> None:
     calls, _ = counted
     root, output = trees.make(tmp_path / "data", "badja"), tmp_path / "r.json"

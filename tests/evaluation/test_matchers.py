@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from samepoint.evaluation.result_file import read_result
 from samepoint.models.matcher import Matcher, MatcherConfig
 from samepoint.models.vit import VisionTransformer
 from samepoint.models.weights import save_weights
@@ -20,6 +21,8 @@ def test_a_matcher_is_a_model(tmp_path: Path, benchmark: str) -> None:
     result = run(benchmark, root, tmp_path / "out.json", "--model", str(model))
     assert result["settings"]["pairs"]["name"] == "samepoint"
     assert "grid" not in result["settings"]["pairs"]
+    assert result["settings"]["pairs"]["side"] == 64
+    assert read_result(tmp_path / "out.json").input == "area 64 x 64"
     assert any(key.startswith("PCK@0.1") and value is not None for key, value in result["metrics"].items())
 
 

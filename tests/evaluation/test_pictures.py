@@ -89,6 +89,15 @@ def test_points_of_tracks_that_were_asked_for(tapvid: Path) -> None:
         assert max(at(picture, 60, 50)) < 20
 
 
+def test_points_without_a_confidence_are_seen_where_they_are_known(tapvid: Path) -> None:
+    xy = np.full((2, 3, 2), np.nan, np.float32)
+    xy[0] = (30, 10)
+    sure = saved(tapvid / "sure.npz", xy=xy, confidence=np.ones((2, 3), np.float32))
+    alone = saved(tapvid / "alone.npz", xy=xy)
+    drawn = [draw("cow", path, tapvid, "tapvid-davis") for path in (sure, alone)]
+    np.testing.assert_array_equal(*drawn)
+
+
 def test_points_that_are_not_known_are_left_out(tapvid: Path) -> None:
     xy = np.full((2, 3, 2), np.nan, np.float32)
     path = saved(tapvid / "p.npz", xy=xy, confidence=np.ones((2, 3), np.float32))
@@ -116,7 +125,6 @@ def test_pairs(tmp_path: Path, direction: str) -> None:
             {"xy": np.zeros((2, 4, 2)), "confidence": np.zeros((2, 4))},
             r"has the shape \(2, 4, 2\), expected \(2, 3, 2\)",
         ),
-        ({"xy": np.zeros((2, 3, 2))}, "no array 'confidence'"),
         ({"xy": np.zeros((1, 3, 2)), "confidence": np.zeros((1, 3)), "track": np.array([3])}, "does not have"),
         ({"other": np.zeros(3)}, "no array 'xy'"),
         ({"xy": np.array([{}])}, "not a readable prediction"),

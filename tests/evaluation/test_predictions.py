@@ -115,6 +115,45 @@ def test_differences_are_told(tmp_path) -> None:
     newer.check()
 
 
+def test_other_data_is_told_where_its_root_was_stored(tmp_path) -> None:
+    one = store(tmp_path / "p", a=1)
+    one.begin()
+    moved = store(tmp_path / "p", a=1)
+    moved.made_by["root"] = "/new"
+    moved.check()  # of an earlier version, which did not say it
+    (tmp_path / "p" / "settings.json").write_text(json.dumps(one.made_by | {"root": "/old"}))
+    told = r'p: holds predictions made from other data \(root: "/old", now "/new"\); .*or --overwrite to make them anew'
+    with pytest.raises(InputError, match=told):
+        moved.check()
+
+
+def test_the_side_of_a_matcher_is_not_asked_of_earlier_predictions(tmp_path) -> None:
+    store(tmp_path / "p", a=1).begin()
+    store(tmp_path / "p", a=1, side=256).check()
+    store(tmp_path / "p", a=1, side=256).begin(overwrite=True)
+    store(tmp_path / "q", a=1, side=256).begin()
+    with pytest.raises(InputError, match=r"settings\.side: 256, now 320"):
+        store(tmp_path / "q", a=1, side=320).check()
+
+
+def test_only_the_chosen_items_of_the_same_settings_are_overwritten(tmp_path) -> None:
+    one = store(tmp_path / "p", a=1)
+    one.begin()
+    for item in ("a", "b/c"):
+        one.make(item, lambda: {})
+    store(tmp_path / "p", a=1).begin(overwrite=True, items=("a", "new"))
+    assert (one.has("a"), one.has("b/c")) == (False, True)
+    store(tmp_path / "p", a=2).begin(overwrite=True, items=("a",))
+    assert not one.has("b/c")
+
+
+def test_settings_that_are_no_json_are_named(tmp_path) -> None:
+    for number in ("NaN", "Infinity", "1e999"):
+        (tmp_path / "settings.json").write_text(f'{{"settings": {{"sigma": {number}}}}}')
+        with pytest.raises(InputError, match=r"settings\.json: not readable as JSON"):
+            Predictions.found(tmp_path)
+
+
 def test_a_check_changes_nothing(tmp_path) -> None:
     store(tmp_path / "p").check()
     assert not (tmp_path / "p").exists()

@@ -150,6 +150,21 @@ def test_the_best_is_marked_within_one_input_size(tmp_path: Path) -> None:
     assert cells(equal, "PCK@0.2") == ["90.0", "90.0"]
 
 
+def test_sizes_and_resolutions_are_told_apart(tmp_path: Path) -> None:
+    def one(size: int) -> dict[str, Any]:
+        return {"benchmark": "davis-2016", "settings": {"masks": {"name": "x", "size": size}}}
+
+    assert cells(tables(tmp_path, one(480), one(320))[0], "input") == ["short side 480", "short side 320"]
+    small, full = ({"protocol": {"resolution": name}} for name in ("480p", "full"))
+    ours, other, apart = tables(tmp_path, whole_badja(60.0, **small), whole_badja(60.0, **full))
+    assert (len(ours.rows), len(other.rows)) == (1, 3)  # PIPs' two beside the one in full resolution
+    assert "resolution is not stated, the annotation's is full, ours 480p" not in "".join(cells(apart, "comparable?"))
+    _, apart = tables(tmp_path, whole_badja(60.0, **small))
+    assert "unclear (Table 1): its frames' resolution is not stated, the annotation's is full, ours 480p" in cells(
+        apart, "comparable?"
+    )
+
+
 def test_less_is_better_where_it_is(tmp_path: Path) -> None:
     pair = ({"benchmark": "tapvid-davis", "metrics": {"AJ": score, "MTE": score, "J_4": score}} for score in (3, 5))
     table = tables(tmp_path, *pair)[0]

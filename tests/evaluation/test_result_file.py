@@ -18,7 +18,7 @@ from tests.evaluation.results import content, write
 def test_what_evaluate_writes_is_read(tmp_path: Path) -> None:
     others = {"badja-fgvc": {"metrics": {"PCK@0.2": 70}, "per_item": {}}}
     result = read_result(write(tmp_path / "a.json", other_protocols=others))
-    assert (result.model, result.settings_name, result.input_size) == ("base", "samepoint", (320, 512))
+    assert (result.model, result.settings_name, result.input) == ("base", "samepoint", "320 x 512")
     assert (result.whole, result.lacking, result.coverage) == (False, 5, "2 of 7 items")
     main, other = result.scored
     assert main.metrics == {"PCK@0.2": 65.149}
@@ -77,9 +77,25 @@ def test_what_is_left_out_is_read_where_it_is_told(tmp_path: Path) -> None:
 def test_settings_without_tasks(tmp_path: Path) -> None:
     result = read_result(write(tmp_path / "a.json", protocol={"settings": None}, settings={"name": "fgvc"}))
     assert result.settings_name == "fgvc"
-    assert result.input_size == (320, 512)  # the protocol's, where the settings do not say
+    assert result.input == "320 x 512"  # the protocol's, where the settings do not say
     result = read_result(write(tmp_path / "a.json", settings={"name": "x", "size": None, "propagation": {"name": "y"}}))
-    assert result.input_size is None
+    assert result.input == "native"
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "task", "text"),
+    [
+        ("davis-2016", {"size": 480}, "short side 480"),
+        ("davis-2016", {"size": True}, "native"),
+        ("badja", {"size": [320, 512], "short_side": 480}, "320 x 512"),
+        ("pf-willow", {"size": None, "side": 320}, "area 320 x 320"),
+        ("pf-willow", {"size": None}, "not stated"),  # a matcher of an earlier version, or others' predictions
+        ("jhmdb", {"size": None}, "native"),
+    ],
+)
+def test_the_size_that_pictures_are_worked_on_at(tmp_path: Path, benchmark: str, task: dict, text: str) -> None:
+    settings = {"any": {"name": "x", **task}}
+    assert read_result(write(tmp_path / "a.json", benchmark=benchmark, settings=settings)).input == text
 
 
 @pytest.mark.parametrize("key", sorted(set(content()) - {"other_protocols", "predictions"}))
@@ -156,7 +172,7 @@ def test_whatever_stands_there_it_is_read_or_refused(tmp_path_factory, key: str,
     except InputError as error:
         assert str(path) in str(error)  # noqa: PT017
     else:
-        assert result.input_size is None or len(result.input_size) == 2
+        assert isinstance(result.input, str)
         assert isinstance(result.settings_name, str)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -173,9 +172,34 @@ def test_videos_and_tracks_without_a_score_are_counted(tmp_path) -> None:
         "tracks never visible where queries are taken": 2,
         **without,
         **{f"videos without {name}": 1 for name in ("survival", "MTE")},
+        "tracks without MTE, not predicted in most frames": 0,
     }
     assert result["other_protocols"]["tapvid-track"]["excluded"]["videos without OA"] == 0  # frames before count there
     assert result["metrics"]["AJ"] == 100
+
+
+def test_one_track_that_is_not_predicted_leaves_the_others_their_scores(tmp_path) -> None:
+    root = trees.make(tmp_path / "data", "tapvid-davis")
+    truth = trees.truth(root, "tapvid-davis")
+    truth["points"]["goat"]["xy"] = np.array(truth["points"]["goat"]["xy"])
+    truth["points"]["goat"]["xy"][0, 1:] = np.nan
+    given = trees.save(tmp_path / "mine", truth)
+    result = run("tapvid-davis", root, tmp_path / "r.json", "--predictions", str(given))
+    assert result["metrics"]["MTE"] == pytest.approx(0, abs=1e-4)
+    assert result["excluded"]["tracks without MTE, not predicted in most frames"] == 1
+
+
+def test_a_confidence_that_is_no_number_is_not_from_0_5_on(tmp_path) -> None:
+    root = trees.make(tmp_path / "data", "tapvid-davis")
+    truth = trees.truth(root, "tapvid-davis")
+    for arrays in truth["points"].values():
+        arrays["confidence"] = np.full_like(arrays["confidence"], np.nan)
+    nothing = run("tapvid-davis", root, tmp_path / "n.json", "--predictions", str(trees.save(tmp_path / "n", truth)))
+    for arrays in truth["points"].values():
+        arrays["confidence"] = np.zeros_like(arrays["confidence"])
+    hidden = run("tapvid-davis", root, tmp_path / "h.json", "--predictions", str(trees.save(tmp_path / "h", truth)))
+    assert nothing["metrics"] == hidden["metrics"]
+    assert nothing["metrics"]["AJ"] == 0
 
 
 def test_objects_and_pairs_without_a_score_are_counted(tmp_path) -> None:
@@ -283,53 +307,28 @@ def test_scoring_alone_imports_no_network(tmp_path) -> None:
     assert (done.returncode, done.stderr, done.stdout.splitlines()[-1]) == (0, "", "[0, 0, 0, 0]")
 
 
-def damaged(path: Path, **changes: np.ndarray | None) -> None:
-    with np.load(path) as archive:
-        arrays = {**archive, **changes}
-    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
-
-
-@pytest.mark.parametrize(
-    ("name", "task", "item", "changes", "message"),
-    [
-        ("badja", "joints", "cow", {"xy": np.zeros((20, 2, 2))}, r"xy is float64 of shape \(20, 2, 2\), expected"),
-        ("badja", "joints", "cow", {"xy": None}, "no array 'xy'; it has size"),
-        ("badja", "joints", "cow", {"size": np.array([480, 854])}, r"size is \[480, 854\], the item is \[32, 48\]"),
-        ("badja", "joints", "cow", {"xy": np.full((20, 3, 2), "a")}, "expected numbers of"),
-        ("tapvid-davis", "points", "goat", {"query_frame": np.array([0, 0, 0])}, "the queries are in"),
-        ("tapvid-davis", "points", "goat", {"track": np.array([0, 2, 1])}, "the queries are of the tracks"),
-        ("tapvid-davis", "points", "goat", {"confidence": np.zeros(3)}, "confidence is float64"),
-        ("davis-2017", "masks", "goat", {"labels": np.full((4, 24, 36), 3)}, "frame 0 of the prediction holds label 3"),
-        ("davis-2017", "masks", "goat", {"labels": np.zeros((4, 24, 36))}, "expected whole numbers of"),
-        ("jhmdb", "masks", "walk/a", {"labels": np.zeros((3, 48, 68), int)}, r"labels is int64 of shape \(3, 48, 68\)"),
-        ("jhmdb", "joints", "walk/a", {"xy": np.zeros((15, 3, 2))}, r"expected numbers of \(15, 4, 2\)"),
-        ("pf-willow", "pairs", "duck(S)/x_000-x_001", {"xy": np.zeros((9, 2))}, r"expected numbers of \(10, 2\)"),
-    ],
-)
-def test_predictions_that_do_not_fit_are_named(name, task, item, changes, message, tmp_path, capsys) -> None:
-    root = trees.make(tmp_path / "data", name)
-    given = trees.save(tmp_path / "mine", trees.truth(root, name))
-    path = given / task / f"{item}.npz"
-    damaged(path, **changes)
-    said = refused(capsys, name, "--root", root, "--output", tmp_path / "r.json", "--predictions", given)
-    assert f"{path}: " in said
-    assert re.search(message, said), said
-    assert not (tmp_path / "r.json").exists()
-
-
-def test_a_prediction_that_lacks_or_is_damaged(tmp_path, capsys) -> None:
+def test_the_resolution_of_badjas_frames_is_told(tmp_path, capsys) -> None:
     root = trees.make(tmp_path / "data", "badja")
     given = trees.save(tmp_path / "mine", trees.truth(root, "badja"))
-    asked = ("badja", "--root", root, "--output", tmp_path / "r.json", "--predictions")
-    cow = given / "joints/cow.npz"
-    content = cow.read_bytes()
-    for piece in (b"", content[: len(content) // 2], b"PK\3\4", content.replace(b"NUMPY", b"NUMPI")):
-        cow.write_bytes(piece)
-        assert "cow.npz: not a readable prediction" in refused(capsys, *asked, given)
-    cow.unlink()
-    assert "cow.npz: missing" in refused(capsys, *asked, given)
-    assert main(["evaluate", *map(str, asked), str(given), "--limit", "1"]) == 0  # the first is ant
-    assert "joints: no such folder" in refused(capsys, *asked, root)
-    made_for = {"benchmark": "jhmdb", "model": {}, "settings": {}}
-    (given / "joints/settings.json").write_text(json.dumps(made_for))
-    assert "holds predictions of jhmdb, not of badja" in refused(capsys, *asked, given)
+    result = run("badja", root, tmp_path / "r.json", "--predictions", str(given))
+    told = [result["protocol"], *(other["protocol"] for other in result["other_protocols"].values())]
+    assert {protocol["resolution"] for protocol in told} == {"480p"}
+    assert "mean over video, resolution 480p; settings" in capsys.readouterr().out
+    for kind in ("JPEGImages", "Annotations"):
+        (root / kind / "Full-Resolution").mkdir()
+        (root / kind / "480p/cow").rename(root / kind / "Full-Resolution/cow")
+    mixed = run("badja", root, tmp_path / "m.json", "--predictions", str(given))
+    assert mixed["protocol"]["resolution"] == "480p and full"
+
+
+def test_without_the_training_list_it_is_said_that_leaks_are_not_known(tmp_path) -> None:
+    root = trees.make(tmp_path / "data", "pf-pascal")
+    given = trees.save(tmp_path / "mine", trees.truth(root, "pf-pascal"))
+    known = run("pf-pascal", root, tmp_path / "r.json", "--predictions", str(given))
+    assert "notes" not in known["protocol"]
+    (root / "trn_pairs.csv").unlink()
+    unknown = run("pf-pascal", root, tmp_path / "r.json", "--predictions", str(given))
+    assert not any("leaked" in name for name in unknown["metrics"])
+    for protocol in (unknown["protocol"], *(one["protocol"] for one in unknown["other_protocols"].values())):
+        assert "trn_pairs.csv is not there" in protocol["notes"][0]
+    assert read_result(tmp_path / "r.json").scored[0].protocol["notes"]

@@ -134,6 +134,7 @@ def table(result: dict[str, Any], output: Path) -> str:
     lines += _left_out("", result["excluded"])
     for name, other in result["other_protocols"].items():
         lines += _left_out(f" by {name}", other["excluded"])
+    lines += [f"note: {text}" for text in facts.get("notes", ())]
     lines += [f"missing: {text}" for text in result["missing"]]
     lines.append(f"wrote {output} and {result['predictions']}/ ({result['seconds']:.1f} s of prediction)")
     return "\n".join(lines)

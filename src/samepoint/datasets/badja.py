@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from samepoint.datasets.check import Check
 from samepoint.datasets.frames import checked_name, folder_of, read_frames, read_stored, resize_picture
 from samepoint.errors import InputError
-from samepoint.io.images import image_size, list_images
+from samepoint.io.images import image_size, list_images, visible
 
 JOINTS = (8, 9, 10, 12, 13, 14, 15, 18, 19, 20, 22, 23, 24, 25, 28, 31, 32, 33, 35, 36)
 """The 20 of 37 joints that the benchmark uses."""
@@ -79,6 +79,11 @@ class BadjaSequence:
         return image_size(self.frame_paths[0])
 
     @property
+    def resolution(self) -> str:
+        """``480p`` or ``full``, whichever the frames are there in."""
+        return "480p" if self.frame_paths[0].parent.parent.name == "480p" else "full"
+
+    @property
     def full_size(self) -> tuple[int, int]:
         """(H, W) of the pictures that were annotated; an extra video has its frames at that size alone."""
         return self.size if self.extra else FULL_SIZE
@@ -115,21 +120,16 @@ class BadjaSequence:
 
 
 def names(root: str | Path, *, extra: bool = False) -> tuple[str, ...]:
-    """The animals that are annotated and have frames and masks, sorted.
+    """The animals that are annotated and have all their frames and masks, sorted.
 
     Args:
         root: the folder that holds ``joint_annotations/``, or ``badja/`` with it.
         extra: the extra videos too, which are not part of the published figures.
 
     Raises:
-        InputError: nothing there, or an annotation cannot be used.
+        InputError: none there.
     """
-    folder = _folder(root)
-    notes = [_read_note(path) for path in _annotations(folder)]
-    found = tuple(note.name for note in notes if _here(folder, note) and (extra or not note.extra))
-    if not found:
-        raise InputError(f"{folder}: no annotated animal has frames and masks; {_WHERE_FRAMES}")
-    return found
+    return tuple(animal.name for animal in sequences(root, extra=extra))
 
 
 def sequences(
@@ -138,13 +138,18 @@ def sequences(
     """The animals of :func:`names`, or of these the ones in ``only``; no picture is decoded.
 
     Raises:
-        InputError: as :func:`names`; also where a frame or a mask lacks.
+        InputError: as :func:`names`; also where one that is asked for lacks a frame or a mask.
     """
-    known = names(root, extra=extra)
+    folder = _folder(root)
+    known, refused = _sorted_out(folder, extra)
+    if not known:
+        why = f": {next(iter(refused.values()))}" if refused else ""
+        raise InputError(f"{folder}: no annotated animal has frames and masks{why}; {_WHERE_FRAMES}")
     for name in only or ():
         if name not in known:
-            raise InputError(f"{root}: no animal {name!r} with frames and masks; there are {', '.join(known)}")
-    return tuple(read_badja(root, tuple(name for name in known if only is None or name in only)))
+            why = f" ({refused[name]})" if name in refused else ""
+            raise InputError(f"{root}: no animal {name!r} with frames and masks; there are {', '.join(known)}{why}")
+    return tuple(animal for name, animal in known.items() if only is None or name in only)
 
 
 def read_badja(root: str | Path, names: tuple[str, ...] | None = None) -> Iterator[BadjaSequence]:
@@ -229,7 +234,7 @@ def _folder(root: str | Path) -> Path:
 
 
 def _annotations(folder: Path) -> list[Path]:
-    paths = sorted(folder.glob("*.json"))
+    paths = visible(folder.glob("*.json"))
     if not paths:
         raise InputError(f"{folder}: no <animal>.json in it")
     return paths
@@ -300,6 +305,19 @@ def _places(folder: Path, note: _Note, kind: str) -> list[Path]:
         return [base / (note.frames[0] if kind == "JPEGImages" else note.masks[0]).parent]
     roots = (base, base / "DAVIS", base.parent / "davis", base.parent / "DAVIS")
     return [root / kind / resolution / note.name for resolution in _RESOLUTIONS for root in roots]
+
+
+def _sorted_out(folder: Path, extra: bool) -> tuple[dict[str, BadjaSequence], dict[str, str]]:
+    """The animals that are complete, by name, and why the others are not."""
+    complete, refused = {}, {}
+    for path in _annotations(folder):
+        try:
+            note = _read_note(path)
+            if extra or not note.extra:
+                complete[note.name] = _sequence(folder, note)
+        except InputError as error:
+            refused[path.stem] = str(error)
+    return complete, refused
 
 
 def _sequence(folder: Path, note: _Note) -> BadjaSequence:

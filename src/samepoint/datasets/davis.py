@@ -139,7 +139,7 @@ class DavisSequence:
 def names(
     root: str | Path, benchmark: Benchmark = "davis-2017", *, split: str = "val", resolution: str | None = None
 ) -> tuple[str, ...]:
-    """The sequences of the split that are there with frames and masks, sorted; all of them without a list.
+    """The sequences of the split that are there with all frames and masks, sorted; all of them without a list.
 
     Args:
         root: the folder that holds ``JPEGImages/``.
@@ -150,13 +150,7 @@ def names(
     Raises:
         InputError: nothing there, or a list cannot be used.
     """
-    folder, resolution = _layout(root, benchmark, resolution)
-    wanted = _listed(folder, benchmark, split, resolution)
-    present = _present(folder, resolution)
-    chosen = present if wanted is None else tuple(name for name in wanted if name in present)
-    if not chosen:
-        raise InputError(f"{folder}: no sequence of {benchmark} {split} has JPEGImages and Annotations at {resolution}")
-    return chosen
+    return tuple(sequence.name for sequence in sequences(root, benchmark, split=split, resolution=resolution))
 
 
 def sequences(
@@ -170,14 +164,21 @@ def sequences(
     """The sequences of :func:`names`, or of these the ones in ``only``; no picture is read.
 
     Raises:
-        InputError: as :func:`names`; also where a frame or mask lacks within a sequence.
+        InputError: as :func:`names`; also where one that is asked for lacks a frame or a mask.
     """
     folder, resolution = _layout(root, benchmark, resolution)
-    known = names(folder, benchmark, split=split, resolution=resolution)
+    present, wanted = _present(folder, resolution), _listed(folder, benchmark, split, resolution)
+    chosen = present if wanted is None else tuple(name for name in wanted if name in present)
+    known, refused = _sorted_out(folder, benchmark, resolution, chosen)
+    if not known:
+        why = f": {next(iter(refused.values()))}" if refused else ""
+        raise InputError(
+            f"{folder}: no sequence of {benchmark} {split} has JPEGImages and Annotations at {resolution}{why}"
+        )
     for name in only or ():
         if name not in known:
-            raise InputError(f"{folder}: no sequence {name!r}; there are {', '.join(known)}")
-    return tuple(_sequence(folder, benchmark, resolution, name) for name in known if only is None or name in only)
+            raise InputError(refused.get(name, f"{folder}: no sequence {name!r}; there are {', '.join(known)}"))
+    return tuple(sequence for name, sequence in known.items() if only is None or name in only)
 
 
 def resolution_of(root: str | Path, benchmark: Benchmark = "davis-2017", resolution: str | None = None) -> Resolution:
@@ -195,10 +196,12 @@ def check(root: str | Path, benchmark: Benchmark = "davis-2017", resolution: str
     except InputError as error:
         return Check(benchmark, Path(root), 0, (f"{error}; {where}",), ())
     present = _present(folder, resolution)
-    missing, notes, broken, frames, usable = [], [f"resolution {resolution}"], [], 0, 0
-    for name in present if wanted is None else [name for name in wanted if name in present]:
+    missing, notes, frames, usable = [], [f"resolution {resolution}"], 0, 0
+    chosen = present if wanted is None else tuple(name for name in wanted if name in present)
+    known, refused = _sorted_out(folder, benchmark, resolution, chosen)
+    broken = list(refused.values())
+    for sequence in known.values():
         try:
-            sequence = _sequence(folder, benchmark, resolution, name)
             sequence.mask(0)
         except InputError as error:
             broken.append(str(error))
@@ -269,6 +272,19 @@ def _present(folder: Path, resolution: str) -> tuple[str, ...]:
     masks = folder / "Annotations" / resolution
     pictures = sorted((folder / "JPEGImages" / resolution).iterdir())
     return tuple(path.name for path in pictures if path.is_dir() and (masks / path.name).is_dir())
+
+
+def _sorted_out(
+    folder: Path, benchmark: Benchmark, resolution: str, chosen: Collection[str]
+) -> tuple[dict[str, DavisSequence], dict[str, str]]:
+    """The sequences that are complete, by name, and why the others are not."""
+    complete, refused = {}, {}
+    for name in chosen:
+        try:
+            complete[name] = _sequence(folder, benchmark, resolution, name)
+        except InputError as error:
+            refused[name] = str(error)
+    return complete, refused
 
 
 def _sequence(folder: Path, benchmark: Benchmark, resolution: str, name: str) -> DavisSequence:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from samepoint.errors import InputError
-from samepoint.io.images import read_image
+from samepoint.io.images import read_image, visible
 
 Filter = Literal["lanczos", "bilinear", "nearest"]
 """``lanczos``: with antialias, Pillow's; ``bilinear``: half-pixel centres, no antialias; ``nearest``: for masks."""
@@ -90,7 +90,7 @@ def numbered(folder: Path, suffix: str) -> tuple[Path, ...]:
 
     Raises InputError where there is none, one is not named by a number, or one lacks between the first and the last.
     """
-    paths = sorted(path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
+    paths = visible(folder.glob(f"*{suffix}"))
     if not paths:
         raise InputError(f"{folder}: no *{suffix} in it")
     for path in paths:

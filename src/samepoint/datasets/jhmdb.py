@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from samepoint.datasets.check import Check, listed, some
 from samepoint.datasets.frames import checked_name, folder_of, read_frames
 from samepoint.errors import InputError
-from samepoint.io.images import image_size, list_images
+from samepoint.io.images import image_size, list_images, visible
 from samepoint.io.matlab import read_mat
 from samepoint.structures import Video
 
@@ -99,7 +99,7 @@ class JhmdbClip:
 
 
 def names(root: str | Path, *, split: Literal["test", "all"] = "test") -> tuple[str, ...]:
-    """The clips that are there, ``<action>/<clip>``, sorted.
+    """The clips that are there with all their files, ``<action>/<clip>``, sorted.
 
     Args:
         root: the folder in the official layout, a folder ``<action>/<clip>.avi``, or one whose ``dev/`` is that.
@@ -108,17 +108,7 @@ def names(root: str | Path, *, split: Literal["test", "all"] = "test") -> tuple[
     Raises:
         InputError: no clip there, or a list cannot be used.
     """
-    folder = _folder(root)
-    if not _official(folder):
-        videos = sorted(folder.glob("*/*.avi"))
-        if not videos:
-            raise InputError(f"{folder}: no <action>/<clip>.avi in it")
-        return tuple(f"{video.parent.name}/{video.stem}" for video in videos)
-    wanted = _test_split(folder) if split == "test" else None
-    found = tuple(name for name in (_annotated(folder) if wanted is None else wanted) if not _lacking(folder, name))
-    if not found:
-        raise InputError(f"{folder}: no clip of the {split} split has both joint_positions and Rename_Images")
-    return found
+    return tuple(clip.name for clip in sequences(root, split=split))
 
 
 def sequences(
@@ -137,19 +127,27 @@ def sequences(
         only: which clips.
 
     Raises:
-        InputError: as :func:`names`; also where an annotation cannot be used.
+        InputError: as :func:`names`; also where one that is asked for lacks a file or cannot be used.
     """
     folder = _folder(root)
-    known = names(folder, split=split)
+    known = _present(folder, split)
     for name in only or ():
         if name not in known:
             raise InputError(f"{folder}: no clip {name!r} in the {split} split")
-    read = _official_clip if _official(folder) else _plain_clip
-    for name in known:
-        if only is None or name in only:
-            clip = read(folder, name)
+    refused = []
+    chosen = [name for name in known if only is None or name in only]
+    for name in chosen:
+        try:
+            clip = _clip(folder, name)
+        except InputError as error:
+            if only is not None:
+                raise
+            refused.append(error)
+        else:
             if clip.joints_xy is not None or not with_joints:
                 yield clip
+    if refused and len(refused) == len(chosen):
+        raise refused[0]
 
 
 def read_jhmdb(root: str | Path, *, with_joints: bool = False) -> Iterator[JhmdbClip]:
@@ -163,7 +161,7 @@ def check(root: str | Path) -> Check:
         folder = _folder(root)
         official = _official(folder)
         wanted = _test_split(folder) if official else None
-        present = _annotated(folder) if official else names(folder)
+        present = _annotated(folder) if official else _present(folder, "all")
     except InputError as error:
         return Check("jhmdb", Path(root), 0, (f"{error}; {_WHERE}",), ())
     missing, usable = [], []
@@ -171,7 +169,7 @@ def check(root: str | Path) -> Check:
         lack = _lacking(folder, name) if official else None
         if lack is None:
             try:
-                usable.append((_official_clip if official else _plain_clip)(folder, name))
+                usable.append(_clip(folder, name))
             except InputError as error:
                 lack = str(error)
         if lack is not None:
@@ -197,7 +195,7 @@ def check(root: str | Path) -> Check:
 def _folder(root: str | Path) -> Path:
     """The folder itself, or its ``dev/`` where the clips lie there."""
     folder = folder_of(root, _EXPECTED)
-    if not _official(folder) and not any(folder.glob("*/*.avi")) and (folder / "dev").is_dir():
+    if not _official(folder) and not _videos(folder) and (folder / "dev").is_dir():
         return folder / "dev"
     return folder
 
@@ -206,9 +204,27 @@ def _official(folder: Path) -> bool:
     return (folder / "joint_positions").is_dir() or (folder / "Rename_Images").is_dir()
 
 
+def _videos(folder: Path) -> list[Path]:
+    return visible(folder.glob("*/*.avi"))
+
+
 def _annotated(folder: Path) -> tuple[str, ...]:
     paths = sorted((folder / "joint_positions").glob("*/*/joint_positions.mat"))
     return tuple(f"{path.parent.parent.name}/{path.parent.name}" for path in paths)
+
+
+def _present(folder: Path, split: str) -> tuple[str, ...]:
+    """The clips of the split of which something is there. Raises InputError where there is none."""
+    if not _official(folder):
+        videos = _videos(folder)
+        if not videos:
+            raise InputError(f"{folder}: no <action>/<clip>.avi in it")
+        return tuple(f"{video.parent.name}/{video.stem}" for video in videos)
+    wanted = _test_split(folder) if split == "test" else None
+    found = tuple(name for name in (_annotated(folder) if wanted is None else wanted) if not _lacking(folder, name))
+    if not found:
+        raise InputError(f"{folder}: no clip of the {split} split has both joint_positions and Rename_Images")
+    return found
 
 
 def _lacking(folder: Path, name: str) -> str | None:
@@ -232,7 +248,7 @@ def _test_split(folder: Path) -> tuple[str, ...] | None:
                 raise InputError(f"{place}: {line!r}; expected '.../<action>/<clip>/joint_positions.mat <pictures>'")
             found.add(checked_name("/".join(parts[-3:-1]), place))
         return tuple(sorted(found))
-    paths = sorted((folder / "splits").glob("*_test_split1.txt"))
+    paths = visible((folder / "splits").glob("*_test_split1.txt"))
     for path in paths:
         action = path.name.removesuffix("_test_split1.txt")
         for number, line in listed(path, _WHERE):
@@ -242,6 +258,15 @@ def _test_split(folder: Path) -> tuple[str, ...] | None:
             if words[1] == "2":
                 found.add(checked_name(f"{action}/{words[0].removesuffix('.avi')}", place))
     return tuple(sorted(found)) if paths else None
+
+
+def _clip(folder: Path, name: str) -> JhmdbClip:
+    """Raises InputError where its annotation cannot be used or, in the official layout, a picture lacks."""
+    if not _official(folder):
+        return _plain_clip(folder, name)
+    clip = _official_clip(folder, name)
+    _pictures(clip.source, clip.length)
+    return clip
 
 
 def _official_clip(folder: Path, name: str) -> JhmdbClip:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from samepoint.datasets.check import Check, entries_of, listed, some
 from samepoint.datasets.pairs import ImagePair, PairName, Pairs, points
 from samepoint.errors import InputError
+from samepoint.io.images import visible
 from samepoint.io.matlab import read_mat
 
 SUB_CLASSES = (
@@ -91,7 +92,7 @@ def check(root: Path) -> Check:
 
 
 def _check_sub_class(folder: Path) -> list[str]:
-    pictures = {path.stem for path in folder.glob("*.png")}
+    pictures = {path.stem for path in visible(folder.glob("*.png"))}
     lines = []
     if len(pictures) < PICTURES:
         lines.append(f"{folder.name}/: {len(pictures)} pictures, expected {PICTURES}; {SOURCE}")
@@ -122,8 +123,9 @@ def _files(entry: PairName) -> set[str]:
 
 def _generated(folder: Path) -> list[_Row]:
     rows = []
-    for sub_class in sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ():
-        names = sorted(path.stem for path in sub_class.glob("*.png") if path.with_suffix(".mat").is_file())
+    for sub_class in (path for path in visible(folder.iterdir()) if path.is_dir()) if folder.is_dir() else ():
+        pictures = visible(sub_class.glob("*.png"))
+        names = sorted(path.stem for path in pictures if path.with_suffix(".mat").is_file())
         for source, target in permutations(names, 2):
             rows.append(_Row(f"{sub_class.name}/{source}-{target}", sub_class.name, source, target))
     if not rows:

@@ -4,8 +4,8 @@
     PairAnnotation/{trn,val,test}/<that line>.json
     JPEGImages/<category>/<name>.jpg                Segmentation/<category>/<name>.png (optional)
 
-SPair-U has ``PairAnnotation/test`` of its own; ``Layout`` and ``JPEGImages`` are SPair-71k's, looked for in its own
-folder and then in the folder ``SPair-71k`` beside it. Coordinates: see :mod:`samepoint.datasets.pairs`.
+SPair-U has ``PairAnnotation/test`` of its own; ``Layout`` and ``JPEGImages`` are SPair-71k's, each looked for in its
+own folder and then in the folder ``SPair-71k`` beside it. Coordinates: see :mod:`samepoint.datasets.pairs`.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ def pairs_u(root: str | Path, base: str | Path | None = None) -> Pairs:
         InputError: as :func:`pairs`, or SPair-71k is not found.
     """
     folder = Path(root)
-    home = _base(folder) if base is None else Path(base)
+    lists, pictures = (_base(folder, part) if base is None else Path(base) for part in ("Layout", "JPEGImages"))
     there = entries_of(folder / "PairAnnotation" / "test")
     if not there:
         raise InputError(
             f"{folder / 'PairAnnotation' / 'test'}: no annotation there; the annotations were expected; {SOURCE_U}"
         )
-    entries = _layout(home, "test")
+    entries = _layout(lists, "test")
     kept = [entry for entry in entries if f"{entry.name}.json" in there]
     skipped = [entry.name for entry in entries if f"{entry.name}.json" not in there]
-    return Pairs(kept, partial(_read, folder, home, "test"), skipped)
+    return Pairs(kept, partial(_read, folder, pictures, "test"), skipped)
 
 
 def read_mask(path: Path, category: str) -> NDArray[np.bool_]:
@@ -90,7 +90,7 @@ def lacking(root: str | Path, entries: Iterable[PairName], split: str = "test") 
 
 def lacking_u(root: str | Path, entries: Iterable[PairName]) -> list[str]:
     """As :func:`lacking`, for entries of SPair-U. Raises InputError where SPair-71k is not found."""
-    return _sorted_out(Path(root), _base(Path(root)), "test", entries)[1]
+    return _sorted_out(Path(root), _base(Path(root), "JPEGImages"), "test", entries)[1]
 
 
 def check(root: Path, splits: Sequence[str] = tuple(SPLITS)) -> Check:
@@ -125,16 +125,17 @@ def check_u(root: Path) -> Check:
     notes = ["its points are absent from SPair-71k's training pairs: matchers trained as keypoint detectors fall here"]
     found = 0
     try:
-        home = _base(root)
-        kept = pairs_u(root, home)
+        kept = pairs_u(root)
+        home = _base(root, "JPEGImages")
     except InputError as error:
         missing.append(str(error))
     else:
         found = len(kept) - len(_sorted_out(root, home, "test", kept.entries)[1])
         missing += _absent_pictures(home, _pictures(kept.entries))
         notes.append(f"{len(kept.skipped):,} of SPair-71k's test pairs have no annotation here and are skipped")
-        if home != root:
-            notes.append(f"lists and pictures are those of {home}")
+        for part, what in (("Layout", "lists"), ("JPEGImages", "pictures")):
+            if _base(root, part) != root:
+                notes.append(f"the {what} are those of {_base(root, part)}")
     return Check("spair-u", root, found, tuple(missing), tuple(notes))
 
 
@@ -155,13 +156,12 @@ def _layout(root: Path, split: str) -> list[PairName]:
     return entries
 
 
-def _base(root: Path) -> Path:
+def _base(root: Path, part: str) -> Path:
+    """The folder that holds SPair-71k's ``Layout`` or ``JPEGImages``."""
     for folder in (root, root.parent / "SPair-71k"):
-        if (folder / "Layout").is_dir():
+        if (folder / part).is_dir():
             return folder
-    raise InputError(
-        f"{root}: SPair-71k's Layout/ and JPEGImages/ are neither here nor in SPair-71k/ beside it; {SOURCE}"
-    )
+    raise InputError(f"{root}: SPair-71k's {part}/ is neither here nor in SPair-71k/ beside it; {SOURCE}")
 
 
 def _read(annotations: Path, root: Path, split: str, entry: PairName) -> ImagePair:

@@ -18,6 +18,7 @@ from samepoint.datasets.frames import folder_of, resize_frames
 from samepoint.datasets.sharded import LONGEST, TapvidVideo, pickled_videos
 from samepoint.datasets.tapvid_csv import Labels, clips_of, labelled_videos, read_labels
 from samepoint.errors import InputError
+from samepoint.io.images import visible
 
 __all__ = ["Benchmark", "TapvidVideo", "check", "names", "resize_frames", "sequences"]
 
@@ -146,10 +147,10 @@ def _source(root: str | Path, benchmark: str) -> _Source:
         raise InputError(f"unknown benchmark {benchmark!r}; expected one of {', '.join(get_args(Benchmark))}")
     chosen = _SETS[benchmark]
     folder = folder_of(root, f"the files of {benchmark}")
-    pickles = next((found for pattern in chosen.pickles if (found := sorted(folder.glob(pattern)))), [])
+    pickles = next((found for pattern in chosen.pickles if (found := visible(folder.glob(pattern)))), [])
     if len(pickles) > 1 and not chosen.sharded:
         raise InputError(f"{folder}: {len(pickles)} pickles; expected one of them named {chosen.pickles[0]}")
-    tables = sorted(folder.glob("*.csv")) if chosen.sharded else []
+    tables = visible(folder.glob("*.csv")) if chosen.sharded else []
     if len(tables) > 1:
         raise InputError(f"{folder}: {len(tables)} CSV files; expected the labels of {benchmark} alone")
     if not pickles and not tables:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from samepoint.datasets.frames import checked_name
 from samepoint.datasets.sharded import Decode, TapvidVideo, checked_tracks
 from samepoint.errors import InputError
+from samepoint.io.images import visible
 from samepoint.structures import Video
 
 RATE = 25
@@ -59,7 +60,7 @@ def read_labels(path: Path, *, seconds: bool) -> Labels:
 def clips_of(root: Path) -> dict[str, Path]:
     """The video files anywhere below ``root`` by their names without suffix; the first of several of a name."""
     found: dict[str, Path] = {}
-    for path in sorted(root.rglob("*.mp4")):
+    for path in visible(root.rglob("*.mp4")):
         found.setdefault(path.stem, path)
     return found
 

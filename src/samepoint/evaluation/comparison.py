@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from samepoint.evaluation.published import PUBLISHED, Published
-from samepoint.evaluation.result_file import Result, Scored
+from samepoint.evaluation.result_file import Result, Scored, size_text
 
 APART = ("settings", "search", "notes")
 """Of a protocol: how it was predicted, and remarks. Rows of one table may differ in them, and say so."""
@@ -54,7 +54,7 @@ class Group:
     @property
     def inputs(self) -> list[str]:
         """Input sizes of the rows, each once."""
-        return list(dict.fromkeys(size_text(row.result.input_size) for row in self.rows))
+        return list(dict.fromkeys(row.result.input for row in self.rows))
 
     def labels(self) -> list[str]:
         """A name for each row, unlike the others."""
@@ -119,17 +119,11 @@ def differences(published: Published, group: Group, *, whole_set: bool = True) -
         found.append(Difference(f"its input size is not stated ({published.size})", certain=False))
     elif size_text(published.input_size) not in group.inputs:
         found.append(Difference(f"its input is {size_text(published.input_size)}, ours {inputs}"))
+    if published.benchmark == "badja" and ours.get("resolution") not in (None, "full"):
+        text = f"its frames' resolution is not stated, the annotation's is full, ours {ours['resolution']}"
+        found.append(Difference(text, certain=False))
     if whole_set and not group.rows[0].result.whole:
         found.append(Difference(f"ours covers {group.rows[0].result.shortfall}"))
     if not any(name in row.scored.metrics for row in group.rows for name in published.metrics):
         found.append(Difference("it has no metric in common with ours"))
     return found
-
-
-def size_text(size: Sequence[int] | None) -> str:
-    """As a report writes it.
-
-    >>> size_text((320, 512)), size_text(None)
-    ('320 x 512', 'native')
-    """
-    return "native" if size is None else f"{size[0]} x {size[1]}"

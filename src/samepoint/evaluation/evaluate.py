@@ -41,15 +41,16 @@ def evaluate(
         asked: data, model and protocols.
         output: the JSON file.
         limit: only so many items, from the first.
-        overwrite: make every prediction anew, whatever made those that are there.
+        overwrite: make every prediction anew, whatever made those that are there; with a limit those beyond it stay
+            where they were made in the same way.
         progress: called in the first process after each item with its items done and in all.
 
     Returns:
         What was written; None in the processes that only helped.
 
     Raises:
-        InputError: nothing to evaluate, an unknown name, predictions of other settings or another version, a device
-            or network that cannot be used; nothing is written then.
+        InputError: nothing to evaluate, an unknown name, predictions of other settings, other data or another
+            version, a device or network that cannot be used; nothing is written then.
     """
     with company() as us:
         if us.size > 1 and asked.model.device == "cuda":
@@ -70,8 +71,8 @@ def evaluate(
                 tasks[task].ready()  # loads the network, whose seconds would be the first item's
         with us.meeting():
             if us.rank == 0:
-                for store in stores.values():
-                    store.begin(overwrite=overwrite)
+                for task, store in stores.items():
+                    store.begin(overwrite=overwrite, items=names[task])
         with us.meeting():
             for task in {task for task, _ in left}:
                 check_writable(stores[task].path("any"))
@@ -101,15 +102,17 @@ def score(benchmark: str, asked: Asked, predictions: Path, output: Path, *, limi
         limit: only so many items, from the first.
 
     Raises:
-        InputError: nothing to score, an unknown name, a prediction that is missing or does not fit its item.
+        InputError: nothing to score, an unknown name, predictions that were asked for otherwise, one that is missing or
+            does not fit its item.
     """
     check_writable(output)
     tasks, names = _items(benchmark, asked, limit)
     stores = {task: Predictions.found(predictions / task) for task in tasks}
-    for store in stores.values():
+    for task, store in stores.items():
         made_for = store.made_by.get("benchmark", benchmark)
         if made_for != benchmark:
             raise InputError(f"{store.folder}: holds predictions of {made_for}, not of {benchmark}")
+        store.check_asked(tasks[task].asks())
     return _write(benchmark, asked, limit, tasks, names, stores, output)
 
 
@@ -132,6 +135,7 @@ def _made_by(benchmark: str, asked: Asked, task: Benchmark) -> dict[str, Any]:
         "benchmark": benchmark,
         "model": {"name": model.name, "sha256": model.sha256},
         "version": samepoint.__version__,
+        "root": str(asked.root.resolve()),
         "settings": task.settings(),
     }
 
@@ -152,8 +156,8 @@ def _write(
         for item in one.items(names[task]) if names[task] else ():
             prediction = stores[task].load(item.name)
             scorer.update(item, prediction)
-            seconds += float(prediction.arrays.get("seconds", 0.0))
-            peak = max(peak, int(prediction.arrays.get("peak_memory", 0)))
+            seconds += prediction.cost("seconds")
+            peak = max(peak, int(prediction.cost("peak_memory")))
         if names[task]:
             found[task] = scorer.scores()
     (first, (main, *others)), *more = found.items()

@@ -266,7 +266,8 @@ def _pair(benchmark: str, root: Path, item: str) -> ImagePair:
 def _draw_points(
     frames: NDArray[np.uint8], truth: NDArray[np.float32], candidates: NDArray[np.int64], arrays: Arrays
 ) -> Image:
-    xy, confidence = arrays["xy"].astype(np.float32), arrays["confidence"].astype(np.float32)
+    xy = arrays["xy"].astype(np.float32)
+    confidence = arrays.get("confidence", np.ones(xy.shape[:2])).astype(np.float32)  # joints may come without
     if xy.shape != (len(truth), len(frames), 2) or confidence.shape != xy.shape[:2]:
         raise InputError(
             f"the prediction has the shape {xy.shape}, expected {(len(truth), len(frames), 2)} for these frames"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samepoint.errors import InputError
+from samepoint.evaluation.result_file import no_constant
 from samepoint.io.atomic import atomic_path, atomic_write
 from samepoint.process import peak_memory
 
@@ -26,6 +28,8 @@ _SETTINGS = "settings.json"
 _LONGEST = 180
 _KINDS = {"f": "numbers", "i": "whole numbers"}
 _PLAIN = " !#$&'()+,;=@[]^`{}~-_."
+_LATER = ("root", "settings.side")
+"""Entries that ``settings.json`` did not always have: where they lack nothing is said."""
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
 
 
@@ -61,6 +65,13 @@ class Prediction:
         if not np.array_equal(array, expected):
             raise InputError(f"{self.path}: {name} is {_shown(array)}, {what} {_shown(expected)}")
 
+    def cost(self, name: str) -> float:
+        """``seconds`` or ``peak_memory``, 0 where it is not there. Raises InputError where it cannot be added up."""
+        array: NDArray[Any] = self.arrays.get(name, np.zeros(()))
+        if array.shape or array.dtype.kind not in "iuf" or not 0 <= array < math.inf:
+            raise InputError(f"{self.path}: {name} is {_shown(array)}, expected one finite number, 0 or more")
+        return float(array)
+
     @contextmanager
     def named(self) -> Iterator[None]:
         """Put the file's name before the InputErrors of the body."""
@@ -75,8 +86,8 @@ class Predictions:
 
     Args:
         folder: may not be there yet.
-        made_by: ``benchmark``, ``task``, ``model`` (name, sha256), ``version``, and ``settings``: everything that
-            decides what a prediction is, as JSON can say it.
+        made_by: ``benchmark``, ``task``, ``model`` (name, sha256), ``version``, ``root`` (the data's folder), and
+            ``settings``: everything that decides what a prediction is, as JSON can say it.
     """
 
     def __init__(self, folder: Path, made_by: Mapping[str, Any]) -> None:
@@ -98,42 +109,62 @@ class Predictions:
         """See whether :meth:`begin` may go on in the folder; nothing is changed.
 
         Raises:
-            InputError: it holds predictions of other settings or another version (says what differs), or of unknown
-                ones.
+            InputError: it holds predictions of other settings, other data or another version (says what differs), or
+                of unknown ones.
         """
         stored = _stored(self.folder)
         if stored is None:
             if any(self.folder.rglob("*.npz")):
                 raise InputError(
                     f"{self.folder}: holds predictions but no {_SETTINGS} that says what made them; "
-                    "give another output, or --overwrite to replace them"
+                    "give another output, or --overwrite to make them anew"
                 )
             return
         difference = _difference(_decisive(stored), _decisive(self.made_by))
         if difference:
-            what = "by another version" if difference.startswith("version: ") else "with other settings"
+            kinds = {"root": "from other data", "version": "by another version"}
+            what = kinds.get(difference.partition(":")[0], "with other settings")
             raise InputError(
                 f"{self.folder}: holds predictions made {what} ({difference}); "
-                "give another output, or --overwrite to replace them"
+                "give another output, or --overwrite to make them anew"
             )
 
-    def begin(self, *, overwrite: bool = False) -> None:
+    def check_asked(self, asks: Mapping[str, Any]) -> None:
+        """Raise InputError where the predictions answer other questions, as far as their settings say.
+
+        Args:
+            asks: the settings that decide what is asked for.
+        """
+        told = self.made_by.get("settings", {})
+        known = {key: value for key, value in asks.items() if key in told}
+        difference = _difference({key: told[key] for key in known}, known)
+        if difference:
+            raise InputError(f"{self.folder}: holds predictions that were asked for otherwise ({difference})")
+
+    def begin(self, *, overwrite: bool = False, items: Collection[str] = ()) -> None:
         """Make the folder, or go on in the one that is there.
 
         Args:
-            overwrite: give up what is there.
+            overwrite: give up what is there: ``items`` alone where the rest was made in the same way.
+            items: which are to be made.
 
         Raises:
             InputError: as :meth:`check`, unless it is to be overwritten; or nothing can be kept there.
         """
-        if not overwrite:
+        try:
             self.check()
             stored = _stored(self.folder)
-            if stored is not None:
-                self.made_by = stored
-                for path in self.folder.rglob(".*.part.npz"):  # of a process that was killed
-                    path.unlink()
-                return
+        except InputError:
+            if not overwrite:
+                raise
+            stored = None
+        if stored is not None:
+            self.made_by = stored
+            for path in self.folder.rglob(".*.part.npz"):  # of a process that was killed
+                path.unlink()
+            for item in items if overwrite else ():
+                self.path(item).unlink(missing_ok=True)
+            return
         for path in self.folder.rglob("*.npz"):
             path.unlink()
         try:
@@ -203,7 +234,8 @@ def _part(name: str) -> str:
 def _stored(folder: Path) -> dict[str, Any] | None:
     path = folder / _SETTINGS
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=no_constant)
+        json.dumps(value, allow_nan=False)  # 1e999 is read as infinity
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -221,17 +253,19 @@ def _decisive(made_by: Mapping[str, Any]) -> dict[str, Any]:
     """
     model = made_by.get("model", {})
     known = {"sha256": model["sha256"]} if model.get("sha256") else {"name": model.get("name")}
-    return {"model": known, **{key: made_by.get(key) for key in ("benchmark", "settings", "version")}}
+    keys = ("benchmark", "root", "settings", "version")
+    return {"model": known, **{key: made_by[key] for key in keys if key in made_by}}
 
 
 def _difference(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """Which entries differ, the first three; empty where none does.
+    """Which entries differ, the first three, but those of :data:`_LATER` that were not stored; empty where none does.
 
     >>> _difference({"a": 1, "b": {"c": 2, "d": 4}}, {"a": 1, "b": {"c": 3, "d": 4}})
     'b.c: 2, now 3'
     """
     left, right = _flat(stored), _flat(asked)
-    keys = [key for key in sorted({*left, *right}) if left.get(key) != right.get(key)]
+    later = {key for key in _LATER if key not in left}
+    keys = [key for key in sorted({*left, *right} - later) if left.get(key) != right.get(key)]
     return "; ".join(f"{key}: {json.dumps(left.get(key))}, now {json.dumps(right.get(key))}" for key in keys[:3])
 
 

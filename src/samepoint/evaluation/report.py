@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from samepoint.evaluation.comparison import APART, Group, differences, groups, size_text
+from samepoint.evaluation.comparison import APART, Group, differences, groups
 from samepoint.evaluation.published import PUBLISHED, Published
-from samepoint.evaluation.result_file import Result, Scored
+from samepoint.evaluation.result_file import Result, Scored, size_text
 
 NOTHING = "-"
 LOWER_IS_BETTER = ("MTE", "J_decay", "F_decay")
@@ -26,7 +26,12 @@ _SMALL_PRINT = re.compile(r"(delta|J)_\d+|.+ PCK@.*")  # of TAP-Vid's thresholds
 _MAIN = ("AJ", "PCK@0.1 pair", "PCK@0.1 point", "PCK@0.1", "PCK@0.2", "delta_3px", "J&F", "J_mean")
 _HEAD = ("name", "size", "query_mode", "aggregation", "frame_0")
 _NAMED_ITEMS, _NAMED_MISSING = 4, 5
-_UNTOLD = ("name", "root", "size")  # of the settings: shown in columns of their own, or not about the prediction
+_UNTOLD = (
+    "name",
+    "root",
+    "size",
+    "side",
+)  # of the settings: shown in columns of their own, or not about the prediction
 
 
 @dataclass(frozen=True)
@@ -134,9 +139,7 @@ def _comparison(group: Group, all_metrics: bool) -> Table:
     shown = [name for name in names if all_metrics or not _SMALL_PRINT.fullmatch(name)] or names
     columns = [Column("model"), Column("settings"), Column("input"), *(_metric(name) for name in shown)]
     columns += [Column("seconds", True), Column("peak memory", True), Column("weights"), Column("version")]
-    inputs = [size_text(row.result.input_size) for row in group.rows] + [
-        size_text(one.input_size) for one in group.published
-    ]
+    inputs = [row.result.input for row in group.rows] + [size_text(one.input_size) for one in group.published]
     scores = {
         name: _best(
             name,
@@ -190,7 +193,7 @@ def _item_table(group: Group) -> Table:
     ]
     columns = [Column("item"), *(Column(label, True) for label in group.labels())]
     columns += [Column(f"{one.method} ({_year(one)}published, confidence {_confidence(one)})", True) for one in beside]
-    inputs = [size_text(row.result.input_size) for row in group.rows] + [size_text(one.input_size) for one in beside]
+    inputs = [row.result.input for row in group.rows] + [size_text(one.input_size) for one in beside]
     rows = []
     for item in sorted(group.rows[0].scored.per_item):
         values = [row.scored.per_item[item].get(metric) for row in group.rows]

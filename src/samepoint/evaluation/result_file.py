@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from samepoint.errors import InputError
 from samepoint.evaluation.metrics.pck import AVERAGES, FIRST_FRAME_COUNTS
+from samepoint.evaluation.names import PAIRS
 
 Percentages = dict[str, "float | None"]
 """Metric -> percentage (``MTE``: pixels); None where there was nothing to score."""
@@ -84,11 +85,19 @@ class Result:
         return tasks or {"": self.settings}
 
     @property
-    def input_size(self) -> tuple[int, int] | None:
-        """(H, W) that frames were resized to before anything else; None for each item's own."""
+    def input(self) -> str:
+        """What frames were resized to before anything else, as :func:`size_text` has it.
+
+        ``area 256 x 256`` of a matcher, which keeps the proportions.
+        """
+        side = next((task["side"] for task in self.tasks.values() if _is_length(task.get("side"))), None)
+        if side is not None:
+            return f"area {size_text((side, side))}"
         sizes = [task["size"] for task in self.tasks.values() if "size" in task]
         size: Any = sizes[0] if sizes else self.scored[0].protocol.get("size")
-        return (size[0], size[1]) if _is_size(size) else None
+        if _is_size(size) or _is_length(size):
+            return size_text(size)
+        return "not stated" if self.benchmark in PAIRS else size_text(None)
 
     @property
     def whole(self) -> bool:
@@ -133,7 +142,7 @@ def read_result(path: str | Path) -> Result:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=no_constant)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected a RESULT.json of samepoint evaluate") from None
     except OSError as error:
@@ -285,8 +294,23 @@ _NAMES = {
 }
 
 
+def size_text(size: Sequence[int] | int | None) -> str:
+    """(H, W), a short side or, None, each item's own size, as a report writes it.
+
+    >>> size_text((320, 512)), size_text(480), size_text(None)
+    ('320 x 512', 'short side 480', 'native')
+    """
+    if size is None:
+        return "native"
+    return f"short side {size}" if isinstance(size, int) else f"{size[0]} x {size[1]}"
+
+
 def _is_size(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_length, value))
+
+
+def _is_length(value: Any) -> bool:
+    return type(value) is int and value > 0
 
 
 def _facts(name: str) -> dict[str, Any]:
@@ -296,5 +320,6 @@ def _facts(name: str) -> dict[str, Any]:
     return {"aggregation": AVERAGES[name], "frame_0": name in FIRST_FRAME_COUNTS}
 
 
-def _no_constant(text: str) -> float:
+def no_constant(text: str) -> float:
+    """What :func:`json.loads` calls for ``NaN`` and ``Infinity``, which are no JSON. Raises ValueError."""
     raise ValueError(f"{text} is not a number that JSON knows")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -41,13 +41,18 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     return (*keys, (2, 0, name))
 
 
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """Sorted, without hidden files: ``.DS_Store``, or the ``._name`` that macOS puts beside each file on other disks.
+
+    >>> [path.name for path in visible([Path("b.png"), Path("._a.png"), Path("a.png")])]
+    ['a.png', 'b.png']
+    """
+    return sorted(path for path in paths if not path.name.startswith("."))
+
+
 def list_images(folder: str | Path) -> list[Path]:
     """The pictures directly in ``folder``, in natural order; hidden files and other kinds are passed over."""
-    found = [
-        path
-        for path in Path(folder).iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
+    found = [path for path in visible(Path(folder).iterdir()) if path.suffix.lower() in SUFFIXES and path.is_file()]
     return sorted(found, key=lambda path: natural_key(path.name))
 
 

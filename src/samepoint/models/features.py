@@ -150,9 +150,7 @@ def load_network(
     return LoadedNetwork(network, path.name if Path(name).is_file() else name, sha256(path), None, outputs_of(network))
 
 
-def load_features(
-    name_or_path: str | Path, outputs: Outputs = None, *, part: str = ""
-) -> LoadedNetwork[MapNetwork]:
+def load_features(name_or_path: str | Path, outputs: Outputs = None, *, part: str = "") -> LoadedNetwork[MapNetwork]:
     """As :func:`load_network`, of networks that give maps.
 
     Raises:

@@ -39,8 +39,20 @@ def test_strided_tracks_last_outwards_from_the_query():
 
 
 def test_no_prediction_is_infinitely_far():
-    scores = errors_of([0, np.nan, 1, np.nan])
-    assert scores == {"survival": 0.0, "MTE": np.inf}
+    assert errors_of([0, np.nan, 1, 3]) == {"survival": 0.0, "MTE": 3.0}
+
+
+def test_a_track_that_is_mostly_not_predicted_has_no_median_error_and_is_counted():
+    truth = np.zeros((2, 4, 2))
+    guess = truth + np.array([3, 4])
+    guess[0, 1:3] = np.nan
+    errors = trajectory_errors([0, 0], truth, np.zeros((2, 4), bool), guess)
+    assert errors.metrics() == {"survival": 0.5, "MTE": 5.0}
+    score = TrajectoryScore()
+    score.update(errors)
+    score.update(trajectory_errors([0], truth[:1], np.zeros((1, 4), bool), guess[:1]))
+    assert score.compute()["MTE"] == 5.0
+    assert (score.lost(), score.left_out()) == (2, {"survival": 0, "MTE": 1})
 
 
 def test_means_over_videos_leave_out_what_has_no_frame():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,11 +30,13 @@ class Identity(NamedTuple):
 
     name: str
     sha256: str | None
-    """Of its weight file; None where the weights are made from a fixed seed."""
+    """Of its weight file, or all files of a backbone of transformers; None where the weights are made from a seed."""
     ours: bool
     """Whether the default tracker can use it."""
     architecture: str | None = None
     """As our own files say it; None for others."""
+    side: int | None = None
+    """Of a matcher: it works on pictures at an area of ``side ** 2``."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +56,22 @@ class Model:
             InputError: neither a known name nor a file.
         """
         from samepoint.models.features import UNTRAINED, has_our_metadata
-        from samepoint.models.weights import TABLE, read_metadata, resolve, sha256
+        from samepoint.models.weights import TABLE, read_metadata, resolve
 
         if self.source == UNTRAINED:
             return Identity(self.source, None, False)
         path = resolve(self.source)
         known = self.source in TABLE
-        architecture = read_metadata(path).get("architecture") if known or has_our_metadata(path) else None
+        about = read_metadata(path) if known or has_our_metadata(path) else {}
+        architecture = about.get("architecture")
+        side = about.get("config", {}).get("side") if architecture == "Matcher" else None
         ours = architecture == "PointNetwork"
-        name, digest = self.source if known else path.name, sha256(path)
+        name = path.name if not known and Path(self.source).is_file() else self.source
+        digest = _digest(self.source, path)
         if self.backbone is not None:
             other = Model(self.backbone).identity
             name, digest = f"{name} around {other.name}", f"{digest}, {other.sha256}"
-        return Identity(name, digest, ours, architecture)
+        return Identity(name, digest, ours, architecture, side)
 
     @cached_property
     def network(self) -> nn.Module:
@@ -103,6 +109,18 @@ class Model:
         from samepoint.models.precision import check_device
 
         check_device(self.device)
+
+
+def _digest(source: str, path: Path) -> str:
+    """The sha256 of a source's weight file; of a backbone of transformers one of all its files that count."""
+    from samepoint.models.transformers_backbone import PREFIX, weight_files
+    from samepoint.models.weights import sha256
+
+    if not source.startswith(PREFIX):
+        return sha256(path)
+    settings = [path.with_name(name) for name in ("config.json", "preprocessor_config.json")]
+    files = [*weight_files(source), *(file for file in settings if file.is_file())]
+    return hashlib.sha256("".join(f"{file.name} {sha256(file)}\n" for file in files).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -164,6 +182,9 @@ class Benchmark(Protocol):
 
     def missing(self) -> tuple[str, ...]:
         """What the official set holds and the folder does not, one line each."""
+
+    def asks(self) -> dict[str, Any]:
+        """Those of the settings that decide what is asked for, however it is answered; told without a network."""
 
     def settings(self) -> dict[str, Any]:
         """All that decides what the predictions are, beside the model and the data."""

@@ -52,6 +52,9 @@ class BadjaBenchmark:
 
         return point_settings(self.asked.settings, "badja", self.asked.model.identity.ours, self.asked.search)
 
+    def asks(self) -> dict[str, Any]:
+        return {}
+
     def settings(self) -> dict[str, Any]:
         return {**self.follower.describe(), "precision": self.asked.model.precision}
 
@@ -81,16 +84,18 @@ class BadjaScorer:
 
     def __init__(self, first: str | None) -> None:
         self.pck = _Pck(cast(BadjaProtocol, first or "badja-pips"), BADJA_PROTOCOLS)
+        self.resolutions: set[str] = set()
 
     def update(self, item: BadjaSequence, prediction: Prediction) -> None:
         truth, areas = item.protocol_xy(_SCORED), item.masks(_SCORED).sum(axis=(1, 2))
         found = predicted_xy(prediction, (len(truth), len(item.frame_paths)), item.size)
         guess = rescaled(found, item.size, _SCORED)[:, item.annotated]
+        self.resolutions.add(item.resolution)
         for protocol in BADJA_PROTOCOLS:
             self.pck.update(protocol, item.name, badja_counts(guess, truth, item.visible, areas, protocol))
 
     def scores(self) -> list[Scores]:
-        return self.pck.scores(list(_SCORED))
+        return self.pck.scores(list(_SCORED), {"resolution": " and ".join(sorted(self.resolutions))})
 
 
 class JhmdbJoints:
@@ -111,6 +116,9 @@ class JhmdbJoints:
         from samepoint.evaluation.benchmarks.points import point_settings
 
         return point_settings(self.asked.settings, "jhmdb", self.asked.model.identity.ours, self.asked.search)
+
+    def asks(self) -> dict[str, Any]:
+        return {}
 
     def settings(self) -> dict[str, Any]:
         return {**self.follower.describe(), "precision": self.asked.model.precision}
@@ -152,7 +160,7 @@ class JhmdbScorer:
             self.pck.update(protocol, item.name, jhmdb_counts(guess, truth, item.size, protocol))
 
     def scores(self) -> list[Scores]:
-        return self.pck.scores(None)
+        return self.pck.scores(None, {})
 
 
 class _Pck:
@@ -167,7 +175,8 @@ class _Pck:
         self.totals[protocol].update(counts)
         self.items[protocol][item] = percentages(counts.fractions(), _pattern(protocol))
 
-    def scores(self, size: list[int] | None) -> list[Scores]:
+    def scores(self, size: list[int] | None, more: dict[str, str]) -> list[Scores]:
+        """``more`` is what else the protocols have to say."""
         found = []
         for protocol in self.protocols:
             facts = {
@@ -176,6 +185,7 @@ class _Pck:
                 "query_mode": "first",
                 "aggregation": AVERAGES[protocol],
                 "frame_0": protocol in FIRST_FRAME_COUNTS,
+                **more,
             }
             total = self.totals[protocol]
             metrics = percentages(total.compute(), _pattern(protocol))

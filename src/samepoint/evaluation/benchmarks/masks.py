@@ -71,6 +71,9 @@ class _MaskBenchmark:
 
         return None if self.companion is None else load_encoder(self.companion.source)
 
+    def asks(self) -> dict[str, Any]:
+        return {}
+
     def settings(self) -> dict[str, Any]:
         told = asdict(self.propagation)
         search = {} if self.propagation.coarse is None else {"search": self.asked.search}
@@ -130,14 +133,17 @@ class DavisBenchmark(_MaskBenchmark):
     def missing(self) -> tuple[str, ...]:
         return davis.check(self.asked.root, self.name, self.resolution).missing
 
+    def asks(self) -> dict[str, Any]:
+        return {"resolution": self.resolution}
+
     def settings(self) -> dict[str, Any]:
-        return {**super().settings(), "resolution": self.resolution}
+        return {**super().settings(), **self.asks()}
 
     def items(self, only: Collection[str]) -> Iterator[DavisSequence]:
         return iter(davis.sequences(self.asked.root, self.name, resolution=self.resolution, only=only))
 
     def scorer(self) -> MaskScorer:
-        return MaskScorer(self.scored_as, {"resolution": self.resolution})
+        return MaskScorer(self.scored_as, self.asks())
 
     def predict(self, item: DavisSequence) -> Arrays:
         first = item.mask(0)

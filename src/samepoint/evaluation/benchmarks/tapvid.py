@@ -53,8 +53,11 @@ class TapvidBenchmark:
 
         return point_settings(self.asked.settings, "tapvid", self.asked.model.identity.ours, self.asked.search)
 
+    def asks(self) -> dict[str, Any]:
+        return {"query_mode": self.mode}
+
     def settings(self) -> dict[str, Any]:
-        return {**self.follower.describe(), "precision": self.asked.model.precision, "query_mode": self.mode}
+        return {**self.follower.describe(), "precision": self.asked.model.precision, **self.asks()}
 
     def ready(self) -> None:
         from samepoint.evaluation.benchmarks.points import check_follower
@@ -111,7 +114,8 @@ class TapvidScorer:
         guess = rescaled(predicted_xy(prediction, truth.shape[:2], item.size), item.size, SCORED_SIZE)
         self.unasked += len(item.points) - len(np.unique(queries.track))
         self.origins.add(item.origin)
-        told = (queries.frame, truth, hidden, guess, prediction.get("confidence", hidden.shape) < 0.5)
+        unseen = ~(prediction.get("confidence", hidden.shape) >= 0.5)
+        told = (queries.frame, truth, hidden, guess, unseen)
         for variant in self.variants:
             counts = tapvid_counts(*told, self.benchmark.mode, variant)
             self.totals[variant].update(counts)
@@ -134,6 +138,7 @@ class TapvidScorer:
             found.append(Scores(protocol, percentages(total.compute()), self.items[variant], self._excluded(total)))
         found[0].metrics.update(_trajectory(self.trajectory.compute()))
         found[0].excluded.update(_without(self.trajectory.left_out()))
+        found[0].excluded["tracks without MTE, not predicted in most frames"] = self.trajectory.lost()
         return found
 
     def _excluded(self, total: TapvidScore) -> dict[str, int]:

@@ -5,7 +5,8 @@ visible and the error is above 50 px in a picture of 256x256; that frame and all
 in them. The paper averages the number of frames until failure over the video's length.
 
 **MTE**: for each track the median of its errors over the frames in which the point is visible, in px at 256x256 (of an
-even number the mean of the middle two), then the mean over tracks.
+even number the mean of the middle two), then the mean over tracks. A track without a prediction in most of these frames
+has no finite one: it is left out of the mean, and counted.
 
 Ours differ from the paper's runs in what the other TAP-Vid scores ask for: the query's own frame, which is given, does
 not count, hidden frames are not judged (TAP-Vid annotates no reliable position there), and queries may start in any
@@ -39,9 +40,15 @@ class TrajectoryErrors:
     median_error: Floats
     """(N,) pixels; NaN without a visible evaluated frame, infinite where most predictions lack."""
 
+    @property
+    def lost(self) -> int:
+        """Queries whose median error is infinite, which ``MTE`` leaves out."""
+        return int(np.isinf(self.median_error).sum())
+
     def metrics(self) -> dict[str, float]:
         """``survival``, a fraction, and ``MTE``, in pixels: means over the queries, NaN where there is none."""
-        means = mean_known([self.survival, self.median_error], axis=1)
+        finite = np.where(np.isinf(self.median_error), np.nan, self.median_error)
+        means = mean_known([self.survival, finite], axis=1)
         return dict(zip(METRICS, means.tolist(), strict=True))
 
 
@@ -94,6 +101,7 @@ class TrajectoryScore(Score):
     def update(self, errors: TrajectoryErrors) -> None:
         """Take in one video."""
         self.sums.item("videos", list(errors.metrics().values()))
+        self.sums.count("lost", errors.lost)
 
     def compute(self) -> dict[str, float]:
         """``survival`` and ``MTE``, means over videos; one that has nothing to score is left out."""
@@ -102,3 +110,7 @@ class TrajectoryScore(Score):
     def left_out(self) -> dict[str, int]:
         """How many videos have nothing to score, for each metric."""
         return dict(zip(METRICS, self.sums.left_out("videos", [0, 0]).tolist(), strict=True))
+
+    def lost(self) -> int:
+        """How many queries MTE leaves out, see :class:`TrajectoryErrors`."""
+        return int(self.sums.total("lost"))
