@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -111,6 +112,17 @@ BAD = {
     "live": (["0", "--labels", "labels.csv"], "live"),
     "no labels": (["{clip}"], "--labels"),
 }
+
+
+def test_a_library_that_lacks_is_told_before_the_work(
+    folder: Path, clip: str, tiny: str, capfd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("labels.csv").write_text(LABELS)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "h5py" else find(name))
+    monkeypatch.setattr("samepoint.tracking.propagate_keypoints", None)  # never reached
+    assert main(["keypoints", clip, "--labels", "labels.csv", "-o", "out.h5", "--model", tiny]) == 2
+    assert "samepoint[tables]" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def mask(folder: Path) -> Path:
 @pytest.fixture
 def pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that costs nothing, at twice the clip's own size."""
-    monkeypatch.setattr("samepoint.models.weights.load_model", lambda name: Pixels())
+    monkeypatch.setattr("samepoint.models.features.load_features", lambda name: SimpleNamespace(network=Pixels()))
     for name, settings in MASK_PROTOCOLS.items():
         monkeypatch.setitem(MASK_PROTOCOLS, name, replace(settings, size=96, window=Window.circle(3), topk=5))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from samepoint.cli import console
@@ -16,7 +17,8 @@ from samepoint.cli.main import main
 from samepoint.cli.track import parse_point
 from samepoint.errors import InputError
 from samepoint.io.images import write_image
-from samepoint.models.resnet import ResNet
+from samepoint.io.masks import write_mask
+from samepoint.models.resnet import ResNet, initialise
 from samepoint.structures import Queries, Tracks, Video
 from samepoint.tracking.quality import QUALITIES
 from tests.cli.conftest import stay
@@ -330,4 +332,16 @@ def test_a_matcher_is_no_tracker(clip: str, tmp_path: Path, capsys: pytest.Captu
 
     model = save_weights(Matcher(MatcherConfig.tiny()), tmp_path / "matcher.safetensors", {})
     assert main(["track", clip, "--grid", "2", "--model", str(model), "-o", str(tmp_path / "out.csv")]) == 2
-    assert "a model for videos must give features, Matcher gives none" in capsys.readouterr().err
+    assert "matcher.safetensors: is a matcher, which gives no maps" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_others_is_taken_as_it_is(folder: Path, clip: str, capfd) -> None:
+    """A ResNet with torchvision's names in a PyTorch file, for points and for masks."""
+    network = ResNet(18)
+    initialise(network)
+    torch.save(network.state_dict(), "resnet18.pth")
+    assert main(["track", clip, "--point", "30,20", "--model", "resnet18.pth", "-o", "t.csv"]) == 0
+    assert len(Tracks.load("t.csv")) == 1
+    write_mask(Path("m.png"), np.ones((48, 64), np.uint8))
+    assert main(["segment", clip, "--mask", "m.png", "--model", "resnet18.pth", "-o", "o"]) == 2
+    assert "strides: 4 wanted, but the network has maps of stride 16" in capfd.readouterr().err

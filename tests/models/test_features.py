@@ -192,7 +192,7 @@ class _Evil:
 def test_unusable_files_are_refused_with_the_reason(tmp_path: Path, resnet: dict[str, Tensor]) -> None:
     with pytest.raises(InputError, match=r"unknown model 'fgvc-untraind'.*did you mean fgvc-untrained\?"):
         load_features("fgvc-untraind")
-    with pytest.raises(InputError, match=r"known: samepoint-base, samepoint-match, fgvc-untrained"):
+    with pytest.raises(InputError, match=r"known: samepoint-base, samepoint-match, samepoint-tiny, fgvc-untrained"):
         load_features("zzz")
     path = tmp_path / "x.pth"
     torch.save({f"gru.{n}.weight": torch.zeros(1) for n in range(7)}, path)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
+from samepoint.errors import InputError
 from samepoint.models.network import PointNetwork
 from samepoint.tracking.frames import FrameEncoder
 from tests.models.test_network import TINY
@@ -24,3 +26,11 @@ def test_the_network_stays_as_the_caller_has_it() -> None:
     assert network.training
     for one, other in zip(first, encoder(frame), strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    "device", ["xyz", pytest.param("cuda", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="is there"))]
+)
+def test_a_device_that_cannot_be_used_is_told(device: str) -> None:
+    with pytest.raises(InputError, match=f"{device}: cannot be used here"):
+        FrameEncoder(PointNetwork(TINY), device=device)

@@ -87,3 +87,16 @@ def test_a_label_that_finds_no_like_has_no_mass() -> None:
 
 def test_before_the_first_point_there_is_nothing_to_forget() -> None:
     guide().keep(torch.zeros(0, dtype=torch.bool, device="meta"))  # whatever device the points will be on
+
+
+def test_a_point_of_whose_label_nothing_is_left_stays_where_it_was() -> None:
+    """Far outside the picture no cell is there to carry it."""
+    maps = frames(3, 0)
+    near = guide()
+    near.start(maps[0], START)
+    gone = torch.tensor([[-300.0, 420.0]])
+    for level in maps[1:]:
+        xy, mass = near.step(level, torch.cat([START[:2], gone]))
+        assert mass[2] == 0
+        assert torch.equal(xy[2], gone[0])
+        assert (mass[:2] > 0).all()

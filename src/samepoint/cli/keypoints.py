@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import time
 import warnings
@@ -12,7 +13,7 @@ import typer
 
 import samepoint
 from samepoint.cli.console import all_or_none, check_model, progress
-from samepoint.errors import InputError
+from samepoint.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from samepoint.structures import Keypoints, Video
@@ -104,6 +105,8 @@ def _check_outputs(video: str, labels: Path, output: Path, to_format: str | None
     from samepoint.io.keypoints import check_format
 
     check_format(output, to_format)
+    if output.suffix.lower() in (".h5", ".hdf5") and importlib.util.find_spec("h5py") is None:
+        raise MissingExtraError("DeepLabCut's HDF5", "tables")
     if render is not None and render.suffix.lower() != ".mp4":
         raise InputError(f"--render {render}: unknown suffix {render.suffix!r}, expected .mp4")
     for path in (output, render):

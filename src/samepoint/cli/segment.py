@@ -84,15 +84,14 @@ def segment(
     masks = _read_masks(clip, given)
     check_model(model, device)
 
-    from samepoint.models.features import load_encoder
-    from samepoint.models.weights import load_model
+    from samepoint.models.features import load_encoder, load_features
     from samepoint.tracking.mask_folder import describe, segment_into
     from samepoint.tracking.mask_tracker import MaskTracker
     from samepoint.tracking.quality import named_mask_settings, named_search
 
     settings, other = told_by_looks(named_mask_settings(protocol, named_search(search)), appearance, protocol, model)
     companion = None if other is None else load_encoder(other)
-    tracker = MaskTracker(load_model(model), settings, companion=companion, device=device)
+    tracker = MaskTracker(load_features(model).network, settings, companion=companion, device=device)
     record = describe(clip, masks, tracker, _identity(model), None if other is None else _identity(other))
     with progress("segmenting") as advance:
         files, before = segment_into(output, clip, masks, tracker, record, overwrite=overwrite, progress=advance)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..geometry import fit_size
 from ..models.inference import for_inference
-from ..models.precision import autocast, prefers_bf16
+from ..models.precision import autocast, check_device, prefers_bf16
 
 WorkingSize = int | tuple[int, int] | None
 
@@ -44,6 +44,8 @@ class FrameEncoder:
             raise InputError(f"a model for videos must give features, {type(network).__name__} gives none")
         if dtype not in (None, torch.float32, torch.bfloat16):
             raise InputError(f"dtype: expected float32 or bfloat16, got {dtype}")
+        if device is not None:
+            check_device(str(device))
         self.network: Any = for_inference(network, device, torch.channels_last)
         self.device = next(self.network.parameters()).device
         self.bf16 = prefers_bf16(self.device) if dtype is None else dtype == torch.bfloat16

@@ -12,8 +12,8 @@ from torch import nn
 
 from ..errors import InputError, LiveError
 from ..io.images import list_images
+from ..models.features import load_features
 from ..models.network import PointNetwork
-from ..models.weights import load_model
 from ..structures import Keypoints, Queries, Video
 from ..structures.keypoints import HIDDEN
 from .quality import QUALITIES
@@ -75,7 +75,7 @@ def propagate_keypoints(
     frames, size = len(clip), clip.size
     _check(labels, frames, size)
     if tracker is None:
-        network = model if isinstance(model, nn.Module) else load_model(model)
+        network = model if isinstance(model, nn.Module) else load_features(model).network
 
         joints = int((labels.known & labels.labelled).any(axis=0).sum())
         ring = QUALITIES["balanced"].followers(joints) if isinstance(network, PointNetwork) else 0

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..geometry import Lattice
 from ..io.atomic import atomic_path
-from ..models.features import companion_of, load_encoder
-from ..models.weights import load_model, read_tensors
+from ..models.features import companion_of, load_encoder, load_features
+from ..models.weights import read_tensors
 from ..structures.masks import VOID, as_labels
 from .frames import FrameEncoder, working_size
 from .looks import Looks
@@ -150,7 +150,7 @@ class MaskTracker:
         settings = settings or MaskSettings()
         known = companion_of(model) if settings.appearance else None
         companion = None if known is None else load_encoder(known)
-        return cls(load_model(model), settings, companion=companion, device=device, dtype=dtype)
+        return cls(load_features(model).network, settings, companion=companion, device=device, dtype=dtype)
 
     @property
     def frame(self) -> int:

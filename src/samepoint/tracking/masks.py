@@ -11,8 +11,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..io.masks import read_mask
-from ..models.features import companion_of, encoder_of, load_encoder
-from ..models.weights import load_model
+from ..models.features import companion_of, encoder_of, load_encoder, load_features
 from ..structures import Masks, Video
 from .mask_tracker import MaskTracker
 from .propagated_masks import MaskSettings
@@ -57,7 +56,7 @@ def segment(
     """
     clip = video if isinstance(video, Video) else Video(video)
     masks = read_masks(clip, mask)
-    network = model if isinstance(model, nn.Module) else load_model(model)
+    network = model if isinstance(model, nn.Module) else load_features(model).network
     settings = settings or MaskSettings()
     if companion not in (None, "auto") and not settings.appearance:
         raise InputError("companion: given, but has no say; settings.appearance is 0")

@@ -79,7 +79,7 @@ class NearbyPropagation:
             xy: where the points (N, 2) were last, raster pixels: the middle of where they are looked for.
 
         Returns:
-            Peaks (N, 2) of the propagated labels, raster pixels, and their heights (N,).
+            Peaks (N, 2) of the propagated labels, raster pixels, and their heights (N,); ``xy`` where the height is 0.
         """
         features, corner = level.permute(2, 0, 1), self._corner(xy)
         ages = self.known.unique().tolist()
@@ -94,7 +94,8 @@ class NearbyPropagation:
         self.keys.append(_Key(features, labels, corner))
         self.known = (self.known + 1).clamp(max=len(self.keys))
         peak, mass = read_peak(labels)
-        return self.lattice.to_pixels(peak + corner), mass
+        # A label of which nothing is left has no peak; its corner would be a step away, frame after frame.
+        return torch.where(mass[:, None] > 0, self.lattice.to_pixels(peak + corner), xy), mass
 
     def _propagate(self, features: Tensor, keys: list[_Key], corner: Tensor) -> Tensor:
         """Label patches (N, S, S) at ``corner`` (N, 2) of a map (C, h, w), of points with a label in all ``keys``."""

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from ..errors import InputError
+from ..models.features import load_features
 from ..models.network import PointNetwork
-from ..models.weights import load_model
 from ..structures import Queries, Tracks, Video
 from .hindsight import Review
 from .quality import QUALITIES, Quality, ShortSide, named_quality
@@ -80,7 +80,7 @@ def track(
     if backward and clip.is_live:
         raise InputError("a live source cannot be tracked backward")
     queries.check(clip.size, None)
-    network = model if isinstance(model, nn.Module) else load_model(model)
+    network = model if isinstance(model, nn.Module) else load_features(model).network
 
     def tracker() -> PointTracker:
         own = None if method is None else method(network)

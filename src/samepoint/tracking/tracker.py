@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..models.features import load_features
 from ..models.network import PointNetwork
 from ..models.refiner import channels_last
-from ..models.weights import load_model
 from ..structures import Queries
 from .frames import FrameEncoder, working_size
 from .propagated import PropagatedPoints
@@ -109,7 +109,7 @@ class PointTracker:
         dtype: torch.dtype | None = None,
     ) -> PointTracker:
         """A tracker with the weights of a name in the table or of a file."""
-        return cls(load_model(model), quality=quality, short_side=short_side, device=device, dtype=dtype)
+        return cls(load_features(model).network, quality=quality, short_side=short_side, device=device, dtype=dtype)
 
     @property
     def frame(self) -> int:
