@@ -303,6 +303,18 @@ class TestFolders:
         with pytest.raises(InputError, match="1 frames need 1 different file names, got 2"):
             masks.save(tmp_path, names=["a.png", "b.png"])
 
+    def test_the_rest_of_a_longer_result_is_not_mixed_in(self, tmp_path: Path) -> None:
+        Masks(np.stack([LABELS] * 3)).save(tmp_path)
+        (tmp_path / "notes.txt").write_text("mine")
+        shorter = Masks(LABELS[None, ::-1])
+        with pytest.raises(InputError, match=r"holds 2 other pictures, such as 00001\.png, .*overwrite=True"):
+            shorter.save(tmp_path)
+        assert (Masks.load(tmp_path).labels == LABELS).all()
+        shorter.save(tmp_path, overwrite=True)
+        assert (Masks.load(tmp_path).labels == shorter.labels).all()
+        assert (tmp_path / "notes.txt").exists()
+        shorter.save(tmp_path)
+
     def test_names_follow_the_pictures_of_a_folder(self, tmp_path: Path) -> None:
         for name in ("img10.jpg", "img2.jpg"):
             Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / name)

@@ -151,6 +151,28 @@ def test_a_colon_in_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.Mo
     assert Video("2026-01-15T12:30:00.mp4").size == (48, 64)
 
 
+def test_a_file_stays_open_only_where_frames_are_read_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _h264(tmp_path)
+    expected = sequential(path)
+    opened: list[int] = []
+    decode = videofile.FileReader._decode
+
+    def watched(*args: object) -> object:
+        opened.append(1)
+        try:
+            yield from decode(*args)
+        finally:
+            opened.append(-1)
+
+    monkeypatch.setattr(videofile.FileReader, "_decode", staticmethod(watched))
+    video = Video(path)
+    for index, alive in [(3, 0), (30, 0), (3, 0), (4, 1), (5, 1), (20, 1), (2, 0)]:
+        passes = opened.count(1)
+        np.testing.assert_array_equal(video[index], expected[index])
+        assert sum(opened) == alive, index
+        assert opened.count(1) == passes or index not in (5, 20), "goes on from where it stands"
+
+
 def test_timestamps_of_a_variable_frame_rate(tmp_path: Path) -> None:
     ticks = [100, 140, 150, 300, 310, 1000]
     path = encode(tmp_path / "vfr.mkv", moving(6), ticks=ticks)
@@ -265,6 +287,24 @@ def test_damage_in_the_middle_loses_only_what_is_damaged(tmp_path: Path) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         assert 30 <= len(list(Video(path))) <= 40
+
+
+def test_every_pass_over_a_damaged_file_yields_the_same_frames(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    blocks = rng.integers(0, 256, (15, 20, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    frames = np.stack([np.roll(blocks, (3 * index, 5 * index), (0, 1)) for index in range(120)])
+    path = encode(tmp_path / "hurt.mp4", frames, options={"g": "30", "bf": "3"}, movflags="faststart")
+    data = bytearray(path.read_bytes())
+    for at in rng.integers(data.index(b"mdat") + 2000, len(data) - 100, 20):
+        data[at] ^= 0xFF
+    path.write_bytes(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        video = Video(path)
+        first = np.stack(list(video))
+        assert len(video) == len(first)
+        for _ in range(4):
+            np.testing.assert_array_equal(np.stack(list(video)), first)
 
 
 def test_only_a_bounded_number_of_frames_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

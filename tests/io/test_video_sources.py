@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import socket
 import threading
 import wave
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from samepoint.errors import InputError
+from samepoint.io import videofile
 from samepoint.io.video import LiveReader
 from samepoint.structures import Video
 from tests.io.clips import encode, moving, sequential
@@ -60,6 +62,24 @@ class TestFolder:
         (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:120])
         with pytest.raises(InputError, match=r"a\.png"):
             list(Video(tmp_path))
+
+    def test_several_pictures_in_a_file(self, tmp_path: Path) -> None:
+        page = Image.fromarray(moving(1)[0])
+        page.save(tmp_path / "a.tif")
+        assert len(Video(tmp_path)) == 1
+        page.save(tmp_path / "b.tif", save_all=True, append_images=[page, page])
+        with pytest.raises(InputError, match=r"b\.tif: holds 3 pictures; expected each picture in a file of its own"):
+            Video(tmp_path)
+
+    def test_twelve_bits_in_sixteen(self, tmp_path: Path) -> None:
+        Image.fromarray(moving(1, 6, 14)[0]).save(tmp_path / "a.png")
+        values = np.full((6, 14), 4095, np.uint16)
+        Image.fromarray(values).save(tmp_path / "b.png")
+        with pytest.warns(UserWarning, match=r"b\.png: uses only 4096 of 65536 levels .*; scale the pictures") as told:
+            assert Video(tmp_path)[1].max() == 15
+        assert len(told) == 1
+        Image.fromarray(values + 1).save(tmp_path / "b.png")
+        assert Video(tmp_path)[1].max() == 16
 
 
 class TestArray:
@@ -126,6 +146,15 @@ class TestNotAVideo:
         with pytest.raises(InputError, match=r"nowhere\.mp4: no such file"):
             Video(tmp_path / "nowhere.mp4")
 
+    def test_names_that_cannot_be(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        Image.fromarray(moving(1)[0]).save("a.png")
+        for name in ("", "a\0.mp4"):
+            with pytest.raises(InputError, match="not a path; expected that of a video file or a folder"):
+                Video(name)
+        with pytest.raises(InputError, match=r"x{300}: cannot be opened"):
+            Video("x" * 300)
+
     @pytest.mark.parametrize("source", [None, 1.5, [1, 2], True, b"a.mp4"])
     def test_other_types(self, source: object) -> None:
         with pytest.raises(InputError, match="a video must be"):
@@ -134,6 +163,23 @@ class TestNotAVideo:
     def test_missing_camera(self) -> None:
         with pytest.raises(InputError, match="camera 97 cannot be opened"):
             Video(97)
+
+    @pytest.mark.parametrize("number", [-1, 2**31])
+    def test_numbers_that_no_camera_has(self, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cv2, "VideoCapture", lambda index: pytest.fail("OpenCV may crash on such a number"))
+        with pytest.raises(InputError, match=f"camera {number} cannot be opened; expected the number of"):
+            Video(number)
+
+    def test_url_that_never_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(videofile, "_TIMEOUT", (0.5, 0.5))
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            url = f"http://127.0.0.1:{server.getsockname()[1]}/clip.mp4"
+            # Without a limit this would never end: closing the server ends it.
+            rescue = threading.Timer(20, server.shutdown, [socket.SHUT_RDWR])
+            rescue.start()
+            with pytest.raises(InputError, match=rf"{url}: no answer within 0\.5 seconds"):
+                Video(url)
+            rescue.cancel()
 
     def test_unreachable_url(self) -> None:
         with pytest.raises(InputError, match="http://127"):

@@ -54,6 +54,13 @@ def test_video_is_h264_for_browsers(tmp_path: Path, fps: float) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
+def test_a_slow_time_lapse_is_written_as_slowly_as_a_video_can_be(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"as slow as 0\.002 frames a second; it is written at 0\.01"):
+        render_tracks(clip(), still(fps=0.002), tmp_path / "out.mp4")
+    stream, decoded = probe(tmp_path / "out.mp4")
+    assert (stream.average_rate, len(decoded)) == (Fraction(1, 100), 7)
+
+
 def test_frames_are_the_drawn_ones_in_true_colours(tmp_path: Path) -> None:
     frames, tracks = clip(), still()
     render_tracks(iter(frames), tracks, tmp_path / "out.mp4", side_by_side=True)

@@ -81,6 +81,28 @@ def image_size(path: str | Path) -> tuple[int, int]:
         return _displayed_size(image)
 
 
+class Header(NamedTuple):
+    """What a picture says of itself before it is decoded."""
+
+    size: tuple[int, int]
+    """(H, W) as displayed."""
+    pictures: int
+    """How many there are in the file: the pages of a TIFF, the frames of an animation."""
+    deep: bool
+    """One channel of more than 8 bits."""
+
+
+def read_header(path: Path) -> Header:
+    with open_image(path) as image:
+        return Header(_displayed_size(image), _pictures(image), image.mode.startswith("I"))
+
+
+def brightest(path: Path) -> int:
+    """The largest value that is stored in a picture of one channel."""
+    with open_image(path) as image:
+        return int(np.asarray(image).max())
+
+
 def _displayed_size(image: Image.Image) -> tuple[int, int]:
     """(H, W) upright, of an image that is not decoded yet."""
     width, height = image.size
@@ -145,10 +167,15 @@ def read_reduced(source: str | Path | Image.Image, longest: int, frame: int | No
         raise InputError(f"cannot read this picture ({error})") from None
 
 
+def _pictures(image: Image.Image) -> int:
+    """How many there are in its file."""
+    # Phones store previews and depth beside the one picture of an MPO.
+    return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+
+
 def _select(image: Image.Image, frame: int | None, name: str) -> bool:
     """Go to a picture of an animated file; whether there are several."""
-    # Phones store previews and depth beside the one picture of an MPO.
-    count = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+    count = _pictures(image)
     if frame is not None and not 0 <= frame < count:
         raise InputError(f"{name}: has {count} picture{'s' * (count > 1)} (0..{count - 1}), frame {frame} is asked for")
     if frame:

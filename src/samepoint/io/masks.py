@@ -81,11 +81,15 @@ def mask_names(source: Any) -> Iterator[str]:
         index += 1
 
 
+def _mask_pictures(folder: Path) -> list[Path]:
+    return [path for path in list_images(folder) if path.suffix.lower() in PICTURES]
+
+
 def load_masks(folder: Path, fps: float) -> Masks:
     """As ``Masks.load``."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected one with a PNG for each frame")
-    paths = [path for path in list_images(folder) if path.suffix.lower() in PICTURES]
+    paths = _mask_pictures(folder)
     if not paths:
         raise InputError(f"{folder}: no masks in this folder; expected {', '.join(PICTURES)}")
     first, palette = _read_picture(paths[0])
@@ -96,16 +100,22 @@ def load_masks(folder: Path, fps: float) -> Masks:
     return Masks(labels, davis_palette() if palette is None else palette, fps)
 
 
-def save_masks(masks: Masks, folder: Path, names: Sequence[str] | None) -> None:
+def save_masks(masks: Masks, folder: Path, names: Sequence[str] | None, overwrite: bool) -> None:
     """As ``Masks.save``."""
     if names is not None and not len(names) == len(set(names)) == len(masks):
         raise InputError(f"{len(masks)} frames need {len(masks)} different file names, got {len(set(names))}")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; expected a folder or a new name")
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = islice(mask_names(None), len(masks)) if names is None else names
-    for labels, name in zip(masks.labels, chosen, strict=True):
-        write_mask(folder / name, labels, masks.palette)
+    chosen = [folder / name for name in (islice(mask_names(None), len(masks)) if names is None else names)]
+    others = sorted(set(_mask_pictures(folder)) - set(chosen))
+    if others and not overwrite:
+        what = f"holds {len(others)} other pictures, such as {others[0].name}, which would be read as masks with these"
+        raise InputError(f"{folder}: {what}; expected a new or empty folder, or overwrite=True, which removes them")
+    for labels, path in zip(masks.labels, chosen, strict=True):
+        write_mask(path, labels, masks.palette)
+    for path in others:
+        path.unlink()
 
 
 def _read_picture(path: Path) -> tuple[np.ndarray, np.ndarray | None]:

@@ -12,8 +12,10 @@ import av
 import numpy as np
 
 from samepoint.errors import InputError, LiveError
-from samepoint.io.images import SUFFIXES, image_size, list_images, read_image
+from samepoint.io.images import SUFFIXES, brightest, list_images, read_header, read_image
 from samepoint.io.videofile import FileReader, Pictures, describe, is_url, open_container, video_stream
+
+_FEW_LEVELS = 4096  # those of 12 bits; pictures of 16 bits that use no more than these become almost black
 
 
 class Reader(Protocol):
@@ -89,12 +91,18 @@ class FolderReader(_Indexed):
         self._paths = list_images(folder)
         if not self._paths:
             raise InputError(f"{folder}: no pictures in this folder; expected {', '.join(SUFFIXES)}")
-        self.size = image_size(self._paths[0])
-        for path in self._paths[1:]:
-            size = image_size(path)
+        headers = [read_header(path) for path in self._paths]
+        self.size = headers[0].size
+        for path, (size, pictures, _) in zip(self._paths, headers, strict=True):
             if size != self.size:
                 first = f"{self._paths[0].name} is {self.size[1]}x{self.size[0]}"
                 raise InputError(f"{path}: is {size[1]}x{size[0]}, but {first}; the pictures must have one size")
+            if pictures > 1:
+                raise InputError(f"{path}: holds {pictures} pictures; expected each picture in a file of its own")
+        deep = next((path for path, header in zip(self._paths, headers, strict=True) if header.deep), None)
+        if deep is not None and (levels := brightest(deep) + 1) <= _FEW_LEVELS:
+            message = f"{deep}: uses only {levels} of 65536 levels and becomes almost black; scale the pictures"
+            warnings.warn(message, UserWarning, stacklevel=2)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -151,7 +159,7 @@ class LiveReader:
 def _camera(index: int) -> LiveReader:
     import cv2
 
-    capture = cv2.VideoCapture(index) if index < 2**31 else None
+    capture = cv2.VideoCapture(index) if 0 <= index < 2**31 else None
     if capture is None or not capture.isOpened():
         raise InputError(f"camera {index} cannot be opened; expected the number of a connected camera, the first is 0")
 
@@ -199,11 +207,15 @@ def open_reader(source: Any) -> Reader:
             endless = container.duration is None or not source.lower().startswith(("http", "file"))
         return _stream(source) if endless else FileReader(source)
     path = Path(source)
-    if "\0" in str(source):
-        raise InputError(f"{str(source)!r}: not a path")
-    if path.is_dir():
+    if not str(source) or "\0" in str(source):
+        raise InputError(f"{str(source)!r}: not a path; expected that of a video file or a folder of pictures")
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be opened ({describe(error)})") from None
+    if is_folder:
         return FolderReader(path)
-    if not path.exists():
+    if not is_there:
         raise InputError(f"{path}: no such file or folder")
     if path.suffix.lower() in SUFFIXES:
         raise InputError(f"{path}: is a picture; expected a video file or a folder of pictures")

@@ -19,6 +19,7 @@ from samepoint.errors import InputError
 
 _NEAR = 16  # frames ahead that decoding on reaches sooner than a seek
 _REVERSE_BYTES = 128 << 20  # frames that backward reading holds at a time
+_TIMEOUT = (20.0, 20.0)  # seconds that a URL may take to open, and to answer each time it is read
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _NOT_VIDEO = {"tty", "image2", "gif_pipe"}  # text files and pictures, which FFmpeg takes for videos too
 
@@ -37,7 +38,9 @@ def open_container(source: str) -> Any:
     # FFmpeg takes what stands before a colon for a protocol: 12:30.mp4 must not begin with it.
     address = source if is_url(source) else str(Path(source).absolute())
     try:
-        container = av.open(address, metadata_errors="replace")
+        container = av.open(address, metadata_errors="replace", timeout=_TIMEOUT if is_url(source) else None)
+    except av.ExitError:
+        raise InputError(f"{source}: no answer within {_TIMEOUT[0]:g} seconds") from None
     except av.FFmpegError as error:
         reason = describe(error)
         raise InputError(f"{source}: not a video that can be read, or cut short before its index ({reason})") from None
@@ -59,7 +62,7 @@ def video_stream(container: Any, source: str) -> Any:
     """The first video stream that is no cover picture."""
     for stream in container.streams.video:
         if "ATTACHED_PIC" not in str(getattr(stream, "disposition", "")).upper():
-            stream.thread_type = "AUTO"
+            stream.thread_type = "SLICE"  # threads a frame each lose more of a damaged file, and each time other frames
             return stream
     raise InputError(f"{source}: no video stream in this file")
 
@@ -159,7 +162,8 @@ class FileReader:
     def __init__(self, source: str) -> None:
         self._source = source
         self._index_cache: _Index | None = None
-        self._cursor: tuple[int, Iterator[np.ndarray]] | None = None  # the next frame's index and the frames from it
+        # The index after the frame last read, and the frames from it once two were read in order: they hold a file.
+        self._cursor: tuple[int, Iterator[np.ndarray] | None] | None = None
         self._warned = False
         with open_container(source) as container:
             stream = video_stream(container, source)
@@ -296,10 +300,10 @@ class FileReader:
 
     def frame(self, index: int) -> np.ndarray:
         cursor, self._cursor = self._cursor, None  # taken, so that two threads never share one
-        if cursor is not None and 0 <= index - cursor[0] < _NEAR:
-            position, frames = cursor
-        else:
+        position, frames = cursor or (index + 1, None)
+        in_order = 0 <= index - position < _NEAR
+        if frames is None or not in_order:
             position, frames = index, self.frames(index, None)
         image = next(islice(frames, index - position, None))
-        self._cursor = (index + 1, frames)
+        self._cursor = (index + 1, frames if in_order else None)
         return image

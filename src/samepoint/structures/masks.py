@@ -103,11 +103,12 @@ class Masks:
 
         return load_masks(Path(folder), fps)
 
-    def save(self, folder: str | Path, names: Sequence[str] | None = None) -> None:
+    def save(self, folder: str | Path, names: Sequence[str] | None = None, *, overwrite: bool = False) -> None:
         """To palette PNGs as DAVIS has them, ``00000.png`` and so on, or one file name a frame given as ``names``.
 
-        The folder is made where it is missing. Each file appears whole or not at all.
+        The folder is made where it is missing. Each file appears whole or not at all. A folder that holds other masks,
+        such as the rest of a longer result, is refused; with ``overwrite`` they are removed.
         """
         from samepoint.io.masks import save_masks
 
-        save_masks(self, Path(folder), names)
+        save_masks(self, Path(folder), names, overwrite)

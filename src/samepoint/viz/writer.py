@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ from samepoint.errors import InputError
 
 BT709 = 1  # the same number in H.264's colour matrix, primaries and transfer (ITU-T H.273)
 LIMITED_RANGE = 1
+SLOWEST = 0.01  # frames a second
 
 
 class VideoWriter:
@@ -24,17 +26,20 @@ class VideoWriter:
 
     Args:
         path: the file, MP4 whatever its suffix.
-        fps: frames a second; 30000/1001 and the like are kept exactly.
+        fps: frames a second; 30000/1001 and the like are kept exactly. Fewer than 0.01 become 0.01, with a UserWarning.
         crf: constant quality, lower is better; 18 looks like the source.
 
     Raises:
-        InputError: ``fps`` is not between 0.01 and 100,000, or a frame differs in shape from the first.
+        InputError: ``fps`` is not between 0 and 100,000, or a frame differs in shape from the first.
     """
 
     def __init__(self, path: str | Path, fps: float, *, crf: int = 18) -> None:
-        if not 0.01 <= fps <= 100_000:
+        if not 0 < fps <= 100_000:
             raise InputError(f"cannot write a video at {fps} frames a second")
-        self._rate = Fraction(fps).limit_denominator(1001)
+        if fps < SLOWEST:
+            message = f"a video cannot be as slow as {fps:g} frames a second; it is written at {SLOWEST}"
+            warnings.warn(message, UserWarning, stacklevel=2)
+        self._rate = Fraction(max(fps, SLOWEST)).limit_denominator(1001)
         self._crf = crf
         self._shape: tuple[int, ...] | None = None
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
