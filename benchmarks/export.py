@@ -55,8 +55,9 @@ def export_all(model: str, folder: Path, options: PropagationOptions, quick: boo
     for part, form, dtype in FILES:
         path = folder / f"{part}-{dtype}.{'onnx' if form == 'onnx' else 'pt2'}"
         size = (64, 96) if quick else None
+        step = options if part == "propagation" else None
         files[part, form, dtype] = export_part(
-            model, path, form=form, part=part, dtype=dtype, size=size, propagation=options
+            model, path, form=form, part=part, dtype=dtype, size=size, propagation=step
         )
     return files
 

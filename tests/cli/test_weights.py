@@ -13,6 +13,7 @@ import torch
 from samepoint.cli.main import main
 from samepoint.models import weights
 from samepoint.models.convert.table import KINDS
+from samepoint.models.resnet import ResNet
 from tests.models.convert.published import as_fgvc, random_resnet, training_file
 
 
@@ -94,7 +95,8 @@ def test_json_of_a_conversion_tells_what_became_of_every_name(
 
 
 @pytest.mark.parametrize(
-    "given", [["--heads", "8"], ["--layer", "5"], ["--sha256", "00"], ["--from", "fgcv"], ["--from", "crw"]]
+    "given",
+    [["--heads", "8"], ["--layer", "5"], ["--sha256", "00"], ["--from", "fgcv"], ["--from", "crw"]],
 )
 def test_what_does_not_fit_leaves_nothing_behind(
     given: list[str], checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -105,6 +107,33 @@ def test_what_does_not_fit_leaves_nothing_behind(
     assert error.startswith("samepoint: error: ")
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_means_of_the_weights_are_left_and_told(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(checkpoint, weights_only=False)
+    both, output = tmp_path / "both.pth", tmp_path / "out.safetensors"
+    torch.save(content | {"state_dict_ema": content["state_dict"], "model_ema": None}, both)
+    assert main(["weights", "convert", str(both), "-o", str(output), "--from", "fgvc"]) == 0
+    told = "state_dict_ema left: means of the weights over the training; the weights themselves were taken"
+    assert f"  note    {told}\n" in capsys.readouterr().out
+
+
+def test_metadata_of_others_than_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What ``HubModel`` is given is kept as it was."""
+    file, network = tmp_path / "mine.safetensors", ResNet(18, outputs=(1,))
+    for said, told in (
+        ({"source": "my camera", "input": "RGB", "colour": "rgb"}, ["from    my camera", "input   RGB"]),
+        ({"source": {"file": "a.pth"}, "input": {"colour": "lab"}}, ["from    a.pth", "lab, mean None"]),
+        ({"source": [], "input": None, "data": "none"}, ["from    none"]),
+    ):
+        weights.save_weights(network, file, said)
+        assert main(["weights", "list", str(file)]) == 0
+        text = capsys.readouterr().out
+        assert all(line in text for line in told)
+        assert main(["weights", "list", "--json", str(file)]) == 0
+        json.loads(capsys.readouterr().out)
 
 
 def test_gelu_is_for_matchers(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,13 +23,13 @@ def model(tmp_path: Path) -> str:
 
 def test_it_writes_checks_and_tells(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "encoder.pt2"
-    words = ["weights", "export", model, "-o", str(output), "--format", "exported-program", "--size", "64,96"]
-    assert main(words) == 0
+    assert main(["weights", "export", model, "-o", str(output), "--size", "64,96"]) == 0
     captured = capsys.readouterr()
     assert f"wrote {output}: encoder, float32" in captured.out
     assert "against PyTorch at 64x96" in captured.out
     assert "times as fast" in captured.out
     assert captured.err == ""
+    torch.export.load(output)  # the format that the name tells
 
 
 def test_a_step_of_propagation_to_onnx(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,6 +51,7 @@ def test_a_step_of_propagation_to_onnx(model: str, tmp_path: Path, capsys: pytes
         (["--size", "64"], "--size 64: expected H,W in pixels"),
         (["--part", "propagation", "--level", "9"], "level: 9 given, but the model has 4 maps"),
         (["--dtype", "double"], "dtype 'double'"),
+        (["--window", "9"], "level, window and context are for the part propagation, got the part encoder"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -172,6 +172,16 @@ def test_bf16_is_close() -> None:
     assert (propagate(exact, values) - propagate(rounded, values)).abs().mean() < 2e-2
 
 
+def test_half_precision_features_may_be_nothing_or_large() -> None:
+    query = features(32, 16, 6, 6)
+    query[:, 2, 3] = 0
+    for scale in (1, 6000):  # of which half precision has no number for the squares
+        scaled = query * scale
+        exact, found = (affinity(each, each[None], Window.circle(3), path="torch") for each in (scaled, scaled.half()))
+        torch.testing.assert_close(found.scores.float(), exact.scores, rtol=0, atol=3e-3)
+        assert bool(found.weights.isfinite().all())
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_lesser_processors(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer registers and no bf16 instructions give the same numbers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import sys
@@ -15,8 +16,10 @@ import torch
 
 from samepoint.correspondence import Window, affinity, propagate
 from samepoint.errors import InputError, MissingExtraError
-from samepoint.export import Exported, PropagationOptions, export_part, formats
-from samepoint.export.parts import colour_of
+from samepoint.export import Exported, PropagationOptions, agreement, export_part, formats
+from samepoint.export.exporter import describe_part
+from samepoint.export.parts import MOVED, colour_of, rendered
+from samepoint.export.quantise import quantise
 from samepoint.models.matcher import Matcher, MatcherConfig
 from samepoint.models.network import PointNetwork
 from samepoint.models.resnet import ResNet, initialise
@@ -109,6 +112,40 @@ def test_int8_is_calibrated_and_measured(
     assert types.count(onnx.TensorProto.INT8) > 10
 
 
+def test_a_weight_behind_a_transpose_is_quantised_once(tmp_path: Path) -> None:
+    """A matcher's linear layers run on two pictures: two transposes of one weight."""
+    onnx = pytest.importorskip("onnx")
+    rng = np.random.default_rng(0)
+    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
+    layers = [("x", "a", "s"), ("s", "b", "t"), ("x", "b", "u"), ("t", "c", "y"), ("u", "c", "z")]
+    made = [
+        node
+        for number, (given, weight, result) in enumerate(layers)
+        for node in (
+            helper.make_node("Transpose", [weight], [f"turned{number}"], perm=[1, 0]),
+            helper.make_node("MatMul", [given, f"turned{number}"], [result], name=f"layer{number}"),
+        )
+    ]
+    values = {name: rng.normal(size=(32, 32)).astype(np.float32) for name in "abc"}
+    graph = helper.make_graph(
+        made,
+        "layers",
+        [helper.make_tensor_value_info("x", floats, [4, 32])],
+        [helper.make_tensor_value_info(name, floats, [4, 32]) for name in "yz"],
+        [onnx.numpy_helper.from_array(value, name) for name, value in values.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "float32.onnx"))
+    x = torch.randn(4, 32, generator=torch.Generator().manual_seed(0))
+    quantise(tmp_path / "float32.onnx", tmp_path / "int8.onnx", ["x"], [(x,)])
+    stored = onnx.load(str(tmp_path / "int8.onnx")).graph.initializer
+    assert [value.data_type for value in stored if len(value.dims) == 2].count(onnx.TensorProto.INT8) == 1
+    a, b, c = (values[name].T for name in "abc")
+    found = session(tmp_path / "int8.onnx").run(None, {"x": x.numpy()})
+    for got, expected in zip(found, (x.numpy() @ a @ b @ c, x.numpy() @ b @ c), strict=True):
+        assert np.abs(got - expected).mean() < 0.05 * np.abs(expected).max()
+
+
 def test_fp16_of_a_step(weights: Path, tmp_path: Path) -> None:
     options = PropagationOptions(window=3.0, context=1)
     result = export_part(
@@ -135,11 +172,45 @@ def test_a_matcher(tmp_path: Path) -> None:
     result = export_part(matcher, tmp_path / "matcher.onnx", part="matcher")
     assert result.sizes == ((64, 64),)
     assert not result.free
+    about = said(result.path)
+    assert (about["size"], about["grid"]) == ([64, 64], [8, 8])
     source, target = torch.randn(2, 1, 3, 64, 64)
     (flow,) = session(result.path).run(None, {"source": source.numpy(), "target": target.numpy()})
     with torch.inference_mode():
         expected = matcher(target, source).flow.numpy()
     np.testing.assert_allclose(flow, expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_what_a_matcher_is_tried_with() -> None:
+    """Frames of a clip hardly move: in a share of such a flow rounding is all that there is."""
+    torch.manual_seed(0)
+    matcher = Matcher(MatcherConfig.tiny())
+    part = describe_part(matcher, "matcher", PropagationOptions())
+    source, target = part.example((64, 64), 0)
+    first, second = matcher.preprocess(rendered((64, 64), 0))
+    torch.testing.assert_close(source[0], first)
+    torch.testing.assert_close(target[0], second.roll((8 * MOVED[0], 8 * MOVED[1]), (1, 2)))
+    assert part.sized((64, 96)) == {"grid": [8, 12]}
+    nothing = [np.full((1, 2, 8, 8), 0.001)]
+    assert agreement(nothing, [nothing[0] + 0.0005], least=part.least).difference == pytest.approx(0.0005)
+
+
+def test_the_network_that_is_given_stays_as_it_is(tiny: PointNetwork) -> None:
+    network = copy.deepcopy(tiny).half().train()
+    part = describe_part(network, "encoder", PropagationOptions())
+    assert network.training
+    assert {value.dtype for value in network.parameters()} == {torch.float16}
+    assert {value.dtype for value in part.module.parameters()} == {torch.float32}
+    assert not part.module.get_submodule("network").training
+
+
+def test_a_matcher_in_fp16(tmp_path: Path) -> None:
+    """Our encoder gives float32 in half precision, too; what follows it is not float32."""
+    torch.manual_seed(0)
+    matcher = Matcher(MatcherConfig.tiny()).eval()
+    result = export_part(matcher, tmp_path / "half.pt2", part="matcher", dtype="fp16")
+    assert result.format == "exported-program"
+    assert 0 < result.difference < 0.05
 
 
 @pytest.mark.parametrize("kind", ["vit", "resnet", "transformers"])
@@ -188,7 +259,9 @@ def test_a_file_that_differs_is_not_left_behind(weights: Path, tmp_path: Path, m
         ({"dtype": "int4"}, "dtype 'int4'"),
         ({"dtype": "int8", "form": "exported-program"}, "int8 is for ONNX"),
         ({"dtype": "int8", "part": "propagation"}, "no weights to quantise"),
-        ({"size": (16, 96)}, "sides of 32 pixels or more, got 16,96"),
+        ({"size": (16, 96)}, "size of encoder: expected sides of 32 pixels or more, got 16,96"),
+        ({"part": "propagation", "size": (32, 96)}, "propagation: expected sides of 33 pixels or more, got 32,96"),
+        ({"propagation": PropagationOptions()}, "are for the part propagation, got the part encoder"),
         ({"part": "matcher"}, "matcher: PointNetwork has none"),
     ],
 )

@@ -64,6 +64,16 @@ def test_mode_and_link_are_kept(tmp_path: Path) -> None:
     assert real.stat().st_mode & 0o777 == 0o640
 
 
+def test_a_new_file_has_the_mode_of_any_other(tmp_path: Path) -> None:
+    """Some writers, that of safetensors among them, let nobody else read what they make."""
+    (tmp_path / "plain").touch()
+    with atomic_path(tmp_path / "new.txt") as temporary:
+        assert not temporary.exists()
+        temporary.touch(0o600)
+    assert (tmp_path / "new.txt").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert _entries(tmp_path) == ["new.txt", "plain"]
+
+
 def test_unwritable_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_writable(tmp_path / "a.csv")
     check_writable("a.csv")

@@ -74,6 +74,24 @@ def test_offline_the_cache_serves(
     assert hub.asked == []
 
 
+def test_offline_the_only_weight_file_of_the_cache_serves(
+    hub: Hub, weights: Path, network: PointNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.repositories["me/named"] = {"README.md": b"", "named.safetensors": weights.read_bytes()}
+    hub.repositories["me/card"] = {"README.md": b"", "named.safetensors": b""}
+    sp.load_model("me/named")
+    download("me/card", "README.md")
+    hub.asked.clear()
+    assert download("me/named", local_only=True).name == "named.safetensors"
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert same(sp.load_model("me/named"), network)
+    with pytest.raises(InputError, match="me/card in the cache has no weight file"):
+        sp.load_model("me/card")
+    with pytest.raises(InputError, match="me/named: no file, and cannot be had from the Hub"):
+        download("me/named", "model.safetensors")
+    assert hub.asked == []
+
+
 def test_a_cache_laid_out_by_others(
     hub: Hub, weights: Path, network: PointNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:

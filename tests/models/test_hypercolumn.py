@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from samepoint.models.hypercolumn import (
 from samepoint.models.matcher import Matcher, MatcherConfig
 from samepoint.models.network import NetworkConfig, PointNetwork
 from samepoint.models.resnet import ResNet
+from samepoint.models.vit import VisionTransformer
 
 SMALL = NetworkConfig(stem=8, widths=(8, 8, 8), blocks=1, pyramid=8, descriptors=(8, 12, 16, 20))
 CONFIGS = [
@@ -167,3 +169,42 @@ def test_frozen_ones_do_not_learn() -> None:
 def test_levels_that_are_not_there(config: ResNetBackbone | VitBackbone | PyramidBackbone, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Hypercolumn(config)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (ResNet(34, outputs=(2,)), "depth must be 18, got 34"),
+        (ResNet(18, (1, 1, 2, 2), outputs=(2,)), r"strides must be \[1, 2\], got \[1, 1\]"),
+        (ResNet(18, pool=False, outputs=(2,)), "pool must be True, got False"),
+        (ResNet(18, outputs=(2,), colour="lab"), "colour must be rgb, got lab"),
+        (ResNet(18, outputs=(2,), padding="reflect"), "padding must be zeros, got reflect"),
+        (ResNet(18, outputs=(2,), activation="gelu"), "activation must be relu, got gelu"),
+        (VisionTransformer(64, 2, 2, 16, grid=3), "heads must be 1, got 2"),
+        (VisionTransformer(64, 2, 1, 16, grid=3, scaled=True), "scaled must be False, got True"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_networks_trained_otherwise_are_refused(given: ResNet | VisionTransformer, message: str) -> None:
+    if isinstance(given, ResNet):
+        columns = Hypercolumn(ResNetBackbone(depth=18, levels=(2, 3)))
+    else:
+        columns = Hypercolumn(
+            VitBackbone(width=64, depth=2, heads=1, hidden=16, positions=3, scaled=False, levels=(0, 1))
+        )
+    with pytest.raises(InputError, match=f"backbone: {message}"):
+        columns.use(given)
+
+
+def test_settings_past_the_last_level_do_not_matter() -> None:
+    Hypercolumn(ResNetBackbone(depth=18, levels=(2, 3))).use(ResNet(18, (1, 2, 1, 4), outputs=(3,)))
+
+
+def test_what_becomes_of_a_copy_leaves_the_outside_backbone_alone() -> None:
+    columns = Hypercolumn(CONFIGS[2], external=True)
+    columns.use(VisionTransformer(64, 3, 1, 16, grid=3))
+    other = copy.deepcopy(columns)
+    assert other.network is columns.network
+    other.half()
+    assert {value.dtype for value in other.network.parameters()} == {torch.float16}
+    assert {value.dtype for value in columns.network.parameters()} == {torch.float32}

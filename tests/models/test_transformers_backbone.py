@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -150,9 +151,19 @@ def test_inputs_are_as_the_folder_says(tmp_path: Path) -> None:
     file.write_text(json.dumps({"image_mean": [0.5]}))
     with pytest.raises(InputError, match="a mean and a deviation of three numbers"):
         load_features(name)
-    file.write_text("{")
-    with pytest.raises(InputError, match="not readable as JSON"):
+    for text in ("{", "[1]"):
+        file.write_text(text)
+        with pytest.raises(InputError, match="not readable as a JSON object"):
+            load_features(name)
+    for said in (None, 0.5, {}, [0.5, None, 0.5], [0.5, math.nan, 0.5]):
+        file.write_text(json.dumps({"image_mean": said}))
+        with pytest.raises(InputError, match=r"preprocessor_config\.json: expected a mean and a deviation of three"):
+            load_features(name)
+    file.write_text(json.dumps({"image_std": [0, 0, 0]}))
+    with pytest.raises(InputError, match=r"expected deviations above 0, got \[0, 0, 0\]"):
         load_features(name)
+    file.write_text(json.dumps({"image_mean": [0.5, 0.5, 0.5], "do_normalize": False}))
+    assert load_features(name).network.preprocess(frames)[0, 0, 0].tolist() == [0, 1]
 
 
 def test_it_tracks_segments_matches_and_teaches(tmp_path: Path) -> None:

@@ -54,18 +54,23 @@ def _said(path: Path) -> dict[str, Any]:
     from samepoint.models.weights import read_metadata, sha256
 
     said = read_metadata(path)
-    source, fed = said.get("source", {}), said.get("input", {})
-    return {
+    source, fed = said.get("source"), said.get("input")
+    if isinstance(fed, dict):
+        fed = f"{fed.get('colour')}, mean {fed.get('mean')}, deviation {fed.get('std')}"
+    row = {
         "name": str(path),
         "architecture": said.get("architecture"),
-        "source": source.get("file", said.get("data")),
+        "source": source or said.get("data"),
         "licence": said.get("licence", "no licence stated"),
-        "colour": fed and f"{fed['colour']}, mean {fed['mean']}, deviation {fed['std']}",
+        "colour": fed,
         "config": said.get("config"),
         "sha256": sha256(path),
         "bytes": path.stat().st_size,
-        **({key: said[key] for key in ("kind", "title", "ignored", "kept")} | {"file": source} if source else {}),
     }
+    if isinstance(source, dict):
+        row |= {key: said.get(key) for key in ("kind", "title", "ignored", "kept")}
+        row |= {"source": source.get("file"), "file": source}
+    return row
 
 
 def _line(value: Any) -> str:
@@ -95,7 +100,7 @@ def convert(
     ] = None,
     heads: Annotated[
         int | None,
-        typer.Option("--heads", metavar="N", help="Attention heads of a matcher: cats 6, ssscweb 8 [these]."),
+        typer.Option("--heads", min=1, metavar="N", help="Attention heads of a matcher: cats 6, ssscweb 8 [these]."),
     ] = None,
     gelu: Annotated[
         bool, typer.Option("--gelu", help="The backbone of a matcher was trained with GELU, which nothing in it tells.")
@@ -128,8 +133,9 @@ def convert(
     print(f"  {'input':<8}{_line(done.metadata['input'])}")
     for reason, count in done.ignored.items():
         print(f"  ignored {count}: {reason}")
-    if done.fitted.remark is not None:
-        print(f"  note    {done.fitted.remark}")
+    for note in (done.fitted.remark, done.averaged):
+        if note is not None:
+            print(f"  note    {note}")
 
 
 @app.command("mix")

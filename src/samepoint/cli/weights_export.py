@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,7 +20,10 @@ def export(
         str, typer.Argument(metavar="MODEL", help="A known name, a weight file, a Hub repository or hf:REPOSITORY.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="The file to write.")],
-    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="onnx or exported-program.")] = "onnx",
+    form: Annotated[
+        str | None,
+        typer.Option("--format", metavar="FORMAT", help="onnx or exported-program [as OUT ends, .pt2 for the latter]."),
+    ] = None,
     part: Annotated[
         str, typer.Option("--part", metavar="PART", help="encoder, matcher, or propagation: one step of it.")
     ] = "encoder",
@@ -36,11 +39,13 @@ def export(
         typer.Option("--level", help="Propagation: which of the model's maps it is for; of stride 4 by default."),
     ] = None,
     window: Annotated[
-        float, typer.Option("--window", metavar="CELLS", help="Propagation: radius of the circular search window.")
-    ] = 15.0,
+        float | None,
+        typer.Option("--window", metavar="CELLS", help="Propagation: radius of the circular search window [15]."),
+    ] = None,
     context: Annotated[
-        int, typer.Option("--context", metavar="FRAMES", help="Propagation: previous frames beside the query frame.")
-    ] = 5,
+        int | None,
+        typer.Option("--context", metavar="FRAMES", help="Propagation: previous frames beside the query frame [5]."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was measured as JSON.")] = False,
 ) -> None:
     """Write a part of a model as ONNX or as PyTorch's exported program, checked against the model itself.
@@ -49,6 +54,8 @@ def export(
     """
     from samepoint.export import PropagationOptions, export_part
 
+    chosen: dict[str, Any] = {"level": level, "window": window, "context": context}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
     result = export_part(
         model,
         output,
@@ -56,7 +63,7 @@ def export(
         part=part,
         dtype=dtype,
         size=_size(size),
-        propagation=PropagationOptions(level, window, context),
+        propagation=PropagationOptions(**chosen) if chosen else None,
     )
     print(json.dumps(dataclasses.asdict(result)) if as_json else _text(result))
 

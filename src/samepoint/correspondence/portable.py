@@ -23,7 +23,9 @@ def flat_cells(feature: Tensor, normalize: bool, bf16: bool) -> Tensor:
     """(C, H, W) -> (H * W, C)"""
     cells = feature.flatten(1).t()
     if normalize:
-        cells = unit(cells, dim=1, eps=1e-12)
+        # In float32 where half precision would lose ``eps`` and the squares of large features.
+        exact = cells.float() if cells.dtype == torch.float16 else cells
+        cells = unit(exact, dim=1, eps=1e-12).to(feature.dtype)
     if bf16:
         cells = cells.to(torch.bfloat16).to(feature.dtype)
     return cells.contiguous()

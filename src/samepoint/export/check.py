@@ -40,13 +40,16 @@ class Agreement:
         )
 
 
-def agreement(expected: Arrays, got: Arrays, cells: int | None = None) -> Agreement:
+def agreement(
+    expected: Arrays, got: Arrays, cells: int | None = None, least: float = float(np.finfo(np.float64).tiny)
+) -> Agreement:
     """Compare outputs, one by one.
 
     Args:
         expected: outputs (B, ...), float.
         got: the same from elsewhere.
         cells: the axis along which a cell's numbers lie, or None.
+        least: taken for an output's largest value where that is smaller.
 
     Raises:
         ValueError: another number of outputs, or shapes that differ.
@@ -60,7 +63,7 @@ def agreement(expected: Arrays, got: Arrays, cells: int | None = None) -> Agreem
             raise ValueError(f"shapes differ: {wanted.shape} expected, got {given.shape}")
         wanted, given = wanted.astype(np.float64), given.astype(np.float64)
         gaps = np.abs(wanted - given) if np.isfinite(given).all() else np.full(wanted.shape, np.inf)
-        largest = max(float(np.abs(wanted).max()), np.finfo(np.float64).tiny)
+        largest = max(float(np.abs(wanted).max()), least)
         differences.append(float(gaps.max()) / largest)
         means.append(float(gaps.mean()) / largest)
         if cells is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import tempfile
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from .parts import Inputs, Part, PropagationOptions, Size
 from .quantise import quantise
 
 FORMATS = ("onnx", "exported-program")
+FORMAT_OF = {".onnx": "onnx", ".pt2": "exported-program"}
+"""By the suffix of the file."""
 PARTS = ("encoder", "matcher", "propagation")
 DTYPES = ("float32", "fp16", "int8")
 TRIALS: tuple[Size, Size] = ((128, 160), (240, 320))
@@ -31,7 +34,7 @@ TRIALS: tuple[Size, Size] = ((128, 160), (240, 320))
 CALIBRATION = 8
 """Rendered pairs of frames whose ranges an int8 file is made for."""
 DIFFERENCE = {"float32": 1e-3, "fp16": 0.05}
-"""Largest difference from the model, as a share of an output's largest value."""
+"""Largest difference from the model, as a share of an output's largest value, for a flow at least of one cell."""
 LABEL_DIFFERENCE = {"float32": 1e-2, "fp16": 0.1}
 """The same of propagated labels: where two matches are equally good, either may be the last of those that count."""
 COSINE = 0.95
@@ -103,7 +106,7 @@ def export_part(
     model: str | Path | nn.Module,
     output: str | Path,
     *,
-    form: str = "onnx",
+    form: str | None = None,
     part: str = "encoder",
     dtype: str = "float32",
     size: Size | None = None,
@@ -112,22 +115,23 @@ def export_part(
     """Write a part of a model to a file, checked against the model by running both.
 
     Args:
-        model: what :func:`~samepoint.models.features.load_network` takes, or a network.
+        model: what :func:`~samepoint.models.features.load_network` takes, or a network, which stays as it is.
         output: the file.
-        form: ``onnx`` or ``exported-program``.
+        form: ``onnx`` or ``exported-program``; by default as the name of the file ends (:data:`FORMAT_OF`), else ONNX.
         part: ``encoder``: normalised pictures (B, 3, H, W) to maps. ``matcher``: of a model for pairs of pictures.
             ``propagation``: one step of label propagation on the model's maps, :class:`PropagationStep`.
         dtype: ``float32``; ``fp16``, half the size; ``int8``, a quarter, ONNX only and not for propagation, which has
             no weights.
         size: pictures of this (H, W) only; None for all whose sides are multiples of the coarsest stride.
-        propagation: which step.
+        propagation: which step; for that part only.
 
     Raises:
         InputError: a combination that is not served, a model that cannot be traced, or a file that differs from the
             model by more than :data:`DIFFERENCE` or, in int8, :data:`COSINE`: it is not left behind.
         MissingExtraError: ONNX without the extra ``export``.
     """
-    _check(form, part, dtype, size)
+    form = form or FORMAT_OF.get(Path(output).suffix, "onnx")
+    _check(form, part, dtype, propagation)
     if form == "onnx":
         for module in ("onnx", "onnxscript", "onnxruntime"):
             formats.needed(module)
@@ -141,7 +145,7 @@ def export_part(
 def describe_part(model: str | Path | nn.Module, part: str, options: PropagationOptions) -> Part:
     """The part of a model, ready to be exported."""
     if isinstance(model, nn.Module):
-        network: Any = model.eval()
+        network: Any = copy.deepcopy(model).eval()
         about: dict[str, Any] = {"model": type(model).__name__}
     else:
         loaded = load_network(model)
@@ -158,7 +162,7 @@ def describe_part(model: str | Path | nn.Module, part: str, options: Propagation
             return parts.propagation(network, about, options)
 
 
-def _check(form: str, part: str, dtype: str, size: Size | None) -> None:
+def _check(form: str, part: str, dtype: str, propagation: PropagationOptions | None) -> None:
     for name, value, known in (("format", form, FORMATS), ("part", part, PARTS), ("dtype", dtype, DTYPES)):
         if value not in known:
             raise InputError(f"{name} {value!r}: expected one of {', '.join(known)}")
@@ -166,17 +170,22 @@ def _check(form: str, part: str, dtype: str, size: Size | None) -> None:
         raise InputError("int8 is for ONNX; an exported program is float32 or fp16")
     if dtype == "int8" and part == "propagation":
         raise InputError("propagation has no weights to quantise; expected float32 or fp16")
-    if size is not None and min(size) < 32:
-        raise InputError(f"size: expected sides of 32 pixels or more, got {size[0]},{size[1]}")
+    if propagation is not None and part != "propagation":
+        raise InputError(f"level, window and context are for the part propagation, got the part {part}")
 
 
 def _written(part: Part, path: Path, form: str, dtype: str, size: Size | None) -> dict[str, Any]:
     """Write the file and measure it: the fields of :class:`Exported`."""
+    if size is not None and min(size) < part.smallest:
+        raise InputError(
+            f"size of {part.name}: expected sides of {part.smallest} pixels or more, got {size[0]},{size[1]}"
+        )
     size = size or part.only
-    sizes = (size,) if size is not None else tuple(_fitting(trial, part.multiple) for trial in TRIALS)
+    sizes = (size,) if size is not None else tuple(_fitting(trial, part) for trial in TRIALS)
     module = part.half() if dtype == "fp16" else part.module
     program = formats.trace(part, module, part.example(sizes[0], 0), size)
     metadata = {**part.metadata, "dtype": dtype, "size": None if size is None else list(size)}
+    metadata |= {} if size is None else part.sized(size)
     if form == "exported-program":
         formats.write_program(program, path, metadata)
         run = formats.run_program(path)
@@ -224,7 +233,7 @@ def _compared(part: Part, run: formats.Runner, sizes: Sequence[Size]) -> tuple[A
         inputs = part.example(size, 1 + number)
         with torch.inference_mode():
             expected = formats.arrays(part.module(*inputs))
-        one = agreement(expected, run(inputs), part.cells)
+        one = agreement(expected, run(inputs), part.cells, part.least)
         found = one if found is None else found.worst(one)
     if found is None:
         raise InputError("no size to try the file with")
@@ -246,6 +255,6 @@ def _refuse(part: Part, found: Agreement, dtype: str) -> None:
         raise InputError(f"{part.name} in {dtype} differs too much from the model: {told}; nothing was written")
 
 
-def _fitting(size: Size, multiple: int) -> Size:
-    height, width = (-(-side // multiple) * multiple for side in size)
+def _fitting(size: Size, part: Part) -> Size:
+    height, width = (-(-max(side, part.smallest) // part.multiple) * part.multiple for side in size)
     return height, width

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
@@ -26,6 +27,10 @@ Shapes = tuple[dict[int, Any], ...]
 """The free axes of each input."""
 LARGEST = 1 << 15
 """Of a picture's side, in pixels, where it is free."""
+CELLS = 9
+"""Of a map's side at least, where labels are propagated: more than one tile."""
+MOVED = (4, -3)
+"""Rows and columns of cells by which the second picture of a pair is moved that a matcher is tried with."""
 LABELS = 5
 """Points whose labels a step is tried with."""
 
@@ -45,7 +50,10 @@ class Part:
         multiple: pictures of any size have sides that are multiples of this.
         cells: axis of the outputs along which a cell's numbers lie; None where outputs are not vectors.
         metadata: what a user of the file must know; JSON values.
+        smallest: pictures have sides of this many pixels at least.
         only: the size (H, W) that is taken where none is asked for; None where any will do.
+        least: what differences of its outputs are shares of where nothing in them is larger.
+        sized: further metadata, of a file for pictures of one size.
     """
 
     name: str
@@ -58,7 +66,10 @@ class Part:
     multiple: int
     cells: int | None
     metadata: dict[str, Any]
+    smallest: int = 32
     only: Size | None = None
+    least: float = float(np.finfo(np.float64).tiny)
+    sized: Callable[[Size], dict[str, Any]] = lambda size: {}
 
 
 class PropagationOptions(NamedTuple):
@@ -157,7 +168,7 @@ def propagation(network: FeatureNetwork, about: dict[str, Any], options: Propaga
 
     def example(size: Size, seed: int) -> Inputs:
         # Noise, not the model's maps: among those that are all alike, rounding decides which match best.
-        cells = (max(-(-size[0] // lattice.stride), 9), max(-(-size[1] // lattice.stride), 9))
+        cells = (-(-size[0] // lattice.stride), -(-size[1] // lattice.stride))
         generator = torch.Generator().manual_seed(seed)
         maps = torch.randn((keys + 1, channels, *cells), generator=generator)
         centres = torch.rand((keys, LABELS, 2), generator=generator) * torch.tensor(cells[::-1])
@@ -166,7 +177,7 @@ def propagation(network: FeatureNetwork, about: dict[str, Any], options: Propaga
         return maps[-1], maps[:-1], labels, present
 
     def shapes(size: Size | None) -> Shapes:
-        sides = [] if size is not None else [Dim(name, min=9, max=LARGEST) for name in ("height", "width")]
+        sides = [] if size is not None else [Dim(name, min=CELLS, max=LARGEST) for name in ("height", "width")]
         single, several = dict(enumerate(sides, start=1)), dict(enumerate(sides, start=2))
         return single, several, {1: Dim("labels", min=1, max=1 << 20), **several}, {}
 
@@ -190,16 +201,19 @@ def propagation(network: FeatureNetwork, about: dict[str, Any], options: Propaga
             "topk": options.topk,
             "temperature": options.temperature,
         },
+        smallest=max(Part.smallest, (CELLS - 1) * lattice.stride + 1),
     )
 
 
 def matcher(network: Matcher, about: dict[str, Any]) -> Part:
     """Two normalised pictures of one size to the flow between them."""
     side = network.config.side
+    step = round(side / network.config.grid)
 
     def example(size: Size, seed: int) -> Inputs:
         source, target = network.preprocess(rendered(size, seed))[:, None]
-        return source, target
+        # Frames of one clip hardly move: of a flow of next to nothing only rounding is seen.
+        return source, target.roll((MOVED[0] * step, MOVED[1] * step), (2, 3))
 
     return Part(
         "matcher",
@@ -211,8 +225,10 @@ def matcher(network: Matcher, about: dict[str, Any]) -> Part:
         lambda size: ({}, {}),
         1,
         None,
-        {**about, "colour": colour_of(network), "side": side, "grid": list(network.grid_of((side, side)))},
-        (side, side),
+        {**about, "colour": colour_of(network)},
+        only=(side, side),
+        least=1.0,
+        sized=lambda size: {"grid": list(network.grid_of(size))},
     )
 
 

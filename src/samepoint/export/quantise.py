@@ -32,7 +32,8 @@ def quantise(source: Path, target: Path, names: Sequence[str], calibration: Sequ
         MissingExtraError: without the extra ``export``.
     """
     quantization = needed("onnxruntime.quantization")
-    graph = needed("onnx").load(str(source)).graph
+    model = needed("onnx").load(str(source))
+    fold_transposes(model.graph)
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined]
         def __init__(self) -> None:
@@ -44,17 +45,42 @@ def quantise(source: Path, target: Path, names: Sequence[str], calibration: Sequ
 
     with _silent():
         quantization.quantize_static(
-            str(source),
+            model,
             str(target),
             Reader(),
             quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=list(_HEAVY),
-            nodes_to_exclude=sorted(_ends(graph)),
+            nodes_to_exclude=sorted(_ends(model.graph)),
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             reduce_range=True,
         )
+
+
+def fold_transposes(graph: Any) -> None:
+    """Turn constants once and for all in an ONNX graph: behind a ``Transpose`` a weight is not taken for one."""
+    numbers = needed("onnx").numpy_helper
+    constants = {value.name: value for value in graph.initializer}
+    turned: dict[tuple[str, tuple[int, ...]], str] = {}
+    renamed: dict[str, str] = {}
+    given = {value.name for value in graph.output}
+    for node in list(graph.node):
+        if node.op_type == "Transpose" and node.input[0] in constants and node.output[0] not in given:
+            value = numbers.to_array(constants[node.input[0]])
+            axes = next((tuple(each.ints) for each in node.attribute), tuple(reversed(range(value.ndim))))
+            key = (node.input[0], axes)
+            if key not in turned:
+                turned[key] = node.output[0]
+                graph.initializer.append(numbers.from_array(value.transpose(axes).copy(), node.output[0]))
+            renamed[node.output[0]] = turned[key]
+            graph.node.remove(node)
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+    used = {name for node in graph.node for name in node.input} | given
+    for value in constants.values():
+        if value.name not in used:
+            graph.initializer.remove(value)
 
 
 def _ends(graph: Any) -> set[str]:

@@ -30,24 +30,32 @@ def check_writable(path: str | Path) -> None:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path with the same suffix in the same folder, for writers that open files themselves.
 
-    When the block ends well the file replaces ``path``; when anything is raised, Ctrl-C included, it is removed and
+    When the block ends well the file replaces ``path`` and has its mode, or that of any new file, whatever the writer
+    gave it; when anything is raised, Ctrl-C included, it is removed and
     what was at ``path`` stays. Raises InputError where ``path`` cannot be written (``check_writable``).
     """
     path = Path(path)
     check_writable(path)
     path = Path(os.path.realpath(path))  # a link keeps pointing at the file, which is what gets replaced
-    mode = path.stat().st_mode & 0o777 if path.exists() else None
     temporary = path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}")
+    mode = path.stat().st_mode & 0o777 if path.exists() else _mode_of_new(temporary)
     try:
         yield temporary
-        if mode is not None:
-            temporary.chmod(mode)
+        temporary.chmod(mode)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _mode_of_new(path: Path) -> int:
+    """The mode that a file made at ``path`` has: the umask cannot be asked for without changing it for all threads."""
+    path.touch()
+    mode = path.stat().st_mode & 0o777
+    path.unlink()
+    return mode
 
 
 @contextmanager

@@ -108,7 +108,7 @@ class Aggregation(nn.Module):
 
         Args:
             correlation: (B, L, N, N), source by target, N = grid * grid.
-            source, target: features of each level (B, C_l, grid, grid).
+            source, target: features of each level (B, C_l, grid, grid); both float32 where ours is half precision, too.
 
         Returns:
             (B, L, N, N).
@@ -121,7 +121,8 @@ class Aggregation(nn.Module):
         rows = []
         for level, project in zip(features, self.projections, strict=True):
             flat = level.flatten(2).transpose(1, 2)  # (B, N, C)
-            rows.append(project(F.normalize(flat, dim=2) * flat.shape[2] ** 0.5 if self.unit else flat))
+            given = F.normalize(flat, dim=2) * flat.shape[2] ** 0.5 if self.unit else flat
+            rows.append(project(given.to(self.proj.weight.dtype)))
         return torch.stack(rows, dim=1)
 
     def _refine(self, correlation: Tensor, features: Tensor) -> Tensor:
@@ -130,4 +131,4 @@ class Aggregation(nn.Module):
         shape = (1, levels, self.grid, self.grid, half)
         positions = torch.cat([self.pos_embed_x.expand(shape), self.pos_embed_y.expand(shape)], dim=4)
         tokens = torch.cat([correlation, features], dim=3) + positions.flatten(2, 3)
-        return self.proj(self.blocks(tokens))
+        return self.proj(self.blocks(tokens.to(self.proj.weight.dtype)))

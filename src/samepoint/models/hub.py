@@ -55,7 +55,8 @@ def download(
 
     Args:
         repository: ``owner/name``.
-        file: which; by default ``model.safetensors``, or the only weight file there is.
+        file: which; by default ``model.safetensors``, or the only weight file there is, in the cache where the Hub
+            cannot be asked.
         revision: branch, tag or commit; the main branch by default.
         cache: folder of the cache; ``huggingface_hub``'s by default.
         force: download even what the cache has.
@@ -79,11 +80,18 @@ def download(
             )
         )
 
+    def cached_weights() -> Path:
+        folder = Path(snapshot_download(repository, revision=revision, cache_dir=cache, local_files_only=True))
+        files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        return folder / _only_weights(files, f"{repository} in the cache")
+
     def any_weights() -> Path:
         try:
             return fetch(file or WEIGHTS)
         except LocalEntryNotFoundError:  # not known to be absent: the Hub cannot be asked
-            raise
+            if file is not None:
+                raise
+            return cached_weights()
         except EntryNotFoundError:
             if file is not None:
                 raise

@@ -156,13 +156,13 @@ class Hypercolumn(nn.Module):
         return self._outside[0]
 
     def use(self, given: nn.Module) -> None:
-        """Copy the weights of a network of the same kind and sizes; stages and blocks past the last level may differ.
+        """Copy the weights of a network of the same kind and sizes; what is past the last level may differ.
 
         A semantic encoder also takes the convolutions of our point encoder.
 
         Raises:
-            InputError: another kind of network, one that ends too early, or one whose tensors do not fit; names the
-                first that does not.
+            InputError: another kind of network, one that ends too early, one that was trained with other settings, or
+                one whose tensors do not fit; names the first that does not.
         """
         given = given.encoder if isinstance(given, PointNetwork) else given
         built = build_backbone(self.config)
@@ -181,6 +181,7 @@ class Hypercolumn(nn.Module):
             if key not in tensors or tensors[key].shape != value.shape:
                 got = f"shape {tuple(tensors[key].shape)}" if key in tensors else "none"
                 raise InputError(f"backbone: {key} must have shape {tuple(value.shape)}, got {got}")
+        _check_settings(given, built)
         wanted = {key: tensors[key] for key in expected}
         if not self.external:
             self.backbone.load_state_dict(wanted)
@@ -195,8 +196,8 @@ class Hypercolumn(nn.Module):
         return self
 
     def _apply(self, fn: Any, recurse: bool = True) -> Hypercolumn:
-        # An external backbone moves between devices with the rest.
-        self._outside = [network._apply(fn, recurse) for network in self._outside]
+        # An external backbone moves between devices with the rest; a copy of it, as copies of this module share it.
+        self._outside = [copy.deepcopy(network)._apply(fn, recurse) for network in self._outside]
         return super()._apply(fn, recurse)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Hypercolumn:
@@ -264,6 +265,25 @@ def build_backbone(config: AnyBackbone) -> Backbone:
             return PyramidEncoder(n.stem, n.widths, n.blocks, n.pyramid, n.descriptors)
         case SemanticBackbone():
             return SemanticEncoder(config.network)
+
+
+_SETTINGS: dict[type[nn.Module], tuple[str, ...]] = {
+    ResNet: ("depth", "strides", "pool", "colour", "padding", "activation"),
+    VisionTransformer: ("heads", "scaled"),
+}
+"""What weights are trained with that the shapes of those that are taken do not tell."""
+
+
+def _check_settings(given: nn.Module, built: Backbone) -> None:
+    if not isinstance(given, ResNet | VisionTransformer) or not isinstance(built, ResNet | VisionTransformer):
+        return
+    got, wanted = given.config, built.config
+    if isinstance(built, ResNet):
+        for config in (got, wanted):
+            config["strides"] = config["strides"][: built.outputs[0]]
+    for key in _SETTINGS[type(built)]:
+        if got[key] != wanted[key]:
+            raise InputError(f"backbone: {key} must be {wanted[key]}, got {got[key]}")
 
 
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}

@@ -214,19 +214,27 @@ def load_backbone(source: str, outputs: Sequence[int] | None = None) -> tuple[Tr
 
 
 def _statistics(folder: Path) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and deviation of the input, as the folder says; ImageNet's where it says nothing."""
+    """Mean and deviation of the input, as the folder says; ImageNet's where it says nothing, 0 and 1 where none."""
     file = folder / "preprocessor_config.json"
     said: dict[str, Any] = {}
     if file.is_file():
         try:
             said = dict(json.loads(file.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise InputError(f"{file}: not readable as JSON") from error
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{file}: not readable as a JSON object") from error
+    if said.get("do_normalize") is False:
+        return (0.0,) * 3, (1.0,) * 3
     values = [said.get(key, known) for key, known in zip(("image_mean", "image_std"), STATISTICS["rgb"], strict=True)]
     for value in values:
-        if len(value) != 3 or not all(isinstance(number, (int, float)) for number in value):
-            raise InputError(f"{file}: expected a mean and a deviation of three numbers, got {value}")
+        if not isinstance(value, (list, tuple)) or len(value) != 3 or not all(map(_is_number, value)):
+            raise InputError(f"{file}: expected a mean and a deviation of three numbers, got {value!r}")
+    if min(values[1]) <= 0:
+        raise InputError(f"{file}: expected deviations above 0, got {values[1]!r}")
     return values[0], values[1]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _places(model: nn.Module) -> str:

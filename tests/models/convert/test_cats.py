@@ -105,6 +105,9 @@ def test_heads_that_do_not_fit_and_other_levels_are_refused() -> None:
         convert(fewer, "ssscweb", "x.pth")
     with pytest.raises(InputError, match="outputs cannot be chosen for ssscweb"):
         convert(tensors, "ssscweb", "x.pth", Choices((3,)))
+    for heads in (0, -8):
+        with pytest.raises(InputError, match=f"as ssscweb: heads must be 1 or more, got {heads}"):
+            convert(tensors, "ssscweb", "x.pth", Choices(heads=heads))
 
 
 def test_missing_and_strange_names_are_listed() -> None:

@@ -61,7 +61,10 @@ def build_with(heads: int) -> Callable[[Tensors, Choices], Matcher]:
             )
         base = MatcherConfig.published(grid=max(positions[3], 1))
         backbone = ResNetBackbone(activation="gelu" if choices.gelu else "relu")
-        aggregation = base.aggregation.model_dump() | {"heads": choices.heads or heads, "depth": max(depth, 1)}
+        chosen = heads if choices.heads is None else choices.heads
+        if chosen < 1:
+            raise InputError(f"heads must be 1 or more, got {chosen}")
+        aggregation = base.aggregation.model_dump() | {"heads": chosen, "depth": max(depth, 1)}
         changes = {"backbone": backbone, "aggregation": AggregationConfig(**aggregation)}
         return Matcher(base.model_copy(update=changes))
 

@@ -14,7 +14,7 @@ from ..fitting import input_of
 from ..verify import numbers_of
 from ..weights import has_our_metadata, save_weights, sha256
 from .kind import Choices, Fitted
-from .table import convert, kinds, read
+from .table import averaged, convert, kinds, read
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +25,8 @@ class Conversion:
     fitted: Fitted
     metadata: Mapping[str, Any]
     """As written into the file."""
+    averaged: str | None = None
+    """What to tell of means of the weights that lay beside; None where there are none."""
 
     @property
     def names(self) -> int:
@@ -78,7 +80,7 @@ def convert_file(
     fitted = convert(tensors, kind, str(source), choices)
     metadata = _metadata(fitted, source, digest, origin, licence) | {"left": sorted(beside)}
     save_weights(fitted.network, output, metadata)
-    return Conversion(output, fitted, metadata)
+    return Conversion(output, fitted, metadata, averaged(beside))
 
 
 def _metadata(fitted: Fitted, source: Path, digest: str, origin: str | None, licence: str | None) -> dict[str, Any]:

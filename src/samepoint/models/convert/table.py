@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -28,6 +29,8 @@ KINDS: dict[str, tuple[Kind, ...]] = {
 
 _CONTAINERS = ("state_dict", "model", "teacher")
 """Names under which the weights lie in files: of training scripts, of CRW and DeiT, of DINO."""
+_AVERAGED = ("state_dict_ema", "model_ema", "ema")
+"""Names under which means of the same weights over the training lie beside them."""
 _TOLD_APART = (timm.TRANSFORMER, crw.KIND, cats.KIND, torchvision.KIND, fgvc.KIND)
 """One of each signature."""
 
@@ -54,6 +57,14 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
     if is_safetensors(path):
         return read_tensors(path), {}
     return state_dict(path, load_torch(path), _CONTAINERS)
+
+
+def averaged(beside: Mapping[str, object]) -> str | None:
+    """What to tell of means of the weights (EMA) that lay beside those that were read; None where there are none."""
+    left = [name for name in _AVERAGED if beside.get(name) is not None]
+    if not left:
+        return None
+    return f"{' and '.join(left)} left: means of the weights over the training; the weights themselves were taken"
 
 
 def recognise(tensors: Tensors) -> Kind | None:
