@@ -36,10 +36,10 @@ def test_a_step_of_propagation_to_onnx(model: str, tmp_path: Path, capsys: pytes
     pytest.importorskip("onnxruntime")
     output = tmp_path / "step.onnx"
     words = ["weights", "export", model, "-o", str(output), "--part", "propagation"]
-    assert main([*words, "--size", "64,96", "--level", "1", "--window", "3", "--context", "1", "--json"]) == 0
+    assert main([*words, "--size", "72,96", "--level", "1", "--window", "3", "--context", "1", "--json"]) == 0
     captured = capsys.readouterr()
     told = json.loads(captured.out)
-    assert (told["part"], told["path"], told["sizes"]) == ("propagation", str(output), [[64, 96]])
+    assert (told["part"], told["path"], told["sizes"]) == ("propagation", str(output), [[72, 96]])
     assert told["bytes"] == output.stat().st_size
     assert told["difference"] < 1e-3
     assert captured.err == ""
