@@ -26,12 +26,8 @@ _SMALL_PRINT = re.compile(r"(delta|J)_\d+|.+ PCK@.*")  # of TAP-Vid's thresholds
 _MAIN = ("AJ", "PCK@0.1 pair", "PCK@0.1 point", "PCK@0.1", "PCK@0.2", "delta_3px", "J&F", "J_mean")
 _HEAD = ("name", "size", "query_mode", "aggregation", "frame_0")
 _NAMED_ITEMS, _NAMED_MISSING = 4, 5
-_UNTOLD = (
-    "name",
-    "root",
-    "size",
-    "side",
-)  # of the settings: shown in columns of their own, or not about the prediction
+_UNTOLD = ("name", "root", "size", "side")
+"""Of the settings: shown in columns of their own, or not about the prediction."""
 
 
 @dataclass(frozen=True)
