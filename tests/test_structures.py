@@ -25,6 +25,18 @@ class TestQueries:
         assert (len(Queries.at([])), Queries.at([]).xy.shape) == (0, (0, 2))
         assert len(Queries.concat([])) == 0
 
+    def test_of_takes_what_has_no_frame(self) -> None:
+        queries = Queries.at([(1, 2)], 3)
+        assert Queries.of(queries) is queries
+        for points in ([(1, 2), (3, 4)], np.array([[1, 2], [3, 4]])):
+            assert (Queries.of(points).xy.tolist(), Queries.of(points).frame.tolist()) == ([[1, 2], [3, 4]], [0, 0])
+        assert len(Queries.of([])) == 0
+        for wrong in ((1, 2), 5, [[1, 2, 3]], None):
+            with pytest.raises(InputError, match=r"points must be \(N, 2\), one row for each point"):
+                Queries.of(wrong)
+        with pytest.raises(InputError, match="points"):
+            Queries.of("abc")
+
     def test_grid_is_centred_in_its_cells(self) -> None:
         grid = Queries.grid(3, size=(30, 60), frame=2)
         assert len(grid) == 9

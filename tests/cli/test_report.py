@@ -29,7 +29,7 @@ def test_printed_by_default(tmp_path: Path, capsys) -> None:
 def test_into_a_file_which_appears_whole_or_not_at_all(tmp_path: Path, capsys, monkeypatch) -> None:
     path, out = write(tmp_path / "a.json"), tmp_path / "out.md"
     assert main(["report", str(path), "-o", str(out)]) == 0
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == (f"wrote {out}\n", "")
     before = out.read_bytes()
     assert before.startswith(b"# Comparison\n")
 

@@ -36,6 +36,7 @@ def test_every_format_is_written_and_says_so(folder: Path, clip: str, still_trac
     answer = capsys.readouterr()
     assert "2 points" in answer.out
     assert "6 frames" in answer.out
+    assert "visible 100% of the time that they are followed" in answer.out
     assert f"wrote {out}" in answer.out
     assert answer.err == ""
     assert [path.name for path in folder.iterdir()] == [out]
@@ -54,6 +55,7 @@ def test_points_file_and_grid_add_up(folder: Path, clip: str, still_tracker, cap
     tracks = Tracks.load("out.npz")
     assert (answer["points"], answer["frames"], answer["width"], answer["height"]) == (7, 6, 64, 48)
     assert answer["outputs"] == ["out.npz"]
+    assert answer["visible"] == 1  # frames before a point's own are no frames in which it was lost
     assert tracks.names[1:3] == ("a", "b")
     assert np.isfinite(tracks.xy[..., 0]).sum(axis=1).tolist() == [6, 6, 1, 3, 3, 3, 3]
 
@@ -119,7 +121,7 @@ BAD = {
     "negative frame": (["{clip}", "--point", "1,1@-1"], "-1 is negative"),
     "frame too large": (["{clip}", "--point", "1,1@6"], "6 frames"),
     "frame beyond int64": (["{clip}", "--point", "1,1@99999999999999999999999"], "frame"),
-    "frame beyond --frames": (["{clip}", "--point", "1,1@3", "--frames", "2"], "2 frames"),
+    "frame beyond --frames": (["{clip}", "--point", "1,1@3", "--frames", "2"], "--frames 2 leaves out"),
     "no comma": (["{clip}", "--point", "12"], "X,Y"),
     "three numbers": (["{clip}", "--point", "1,2,3"], "X,Y"),
     "words": (["{clip}", "--point", "a,b"], "X,Y"),

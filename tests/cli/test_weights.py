@@ -180,6 +180,11 @@ def test_code_in_a_checkpoint_is_not_run(
     assert {path.name for path in tmp_path.iterdir()} == {"zip.pth", "old.pth", "bare.pth"}
 
 
+def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["weights", "list", str(tmp_path / "none.safetensors")]) == 2
+    assert capsys.readouterr().err == f"samepoint: error: {tmp_path / 'none.safetensors'}: no such file\n"
+
+
 def test_verify_goes_through_all_and_fails_for_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = tmp_path / "bad.safetensors"
     bad.write_bytes(weights.TABLE["samepoint-base"].path.read_bytes()[:-1])

@@ -279,6 +279,7 @@ def test_a_folder_in_which_nothing_can_be_kept(tmp_path, weights, counted, capsy
         ("jhmdb", ("--task", "masks", "--protocol", "jhmdb-vfs"), "a way of scoring joints"),
         ("davis-2016", ("--protocol", "davis2017"), "unknown for davis-2016"),
         ("pf-willow", ("--protocol", "fgvc"), "settings for videos; pf-willow compares pictures"),
+        ("pf-willow", ("--protocol", "cats"), "expected one of samepoint, consensus, pf-willow, pf-willow-padded"),
     ],
 )
 def test_bad_requests_are_one_line(name, more, message, tmp_path, capsys) -> None:

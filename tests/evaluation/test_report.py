@@ -237,6 +237,15 @@ def test_each_item(tmp_path: Path) -> None:
     assert cells(table, names[3]) == ["91.6", "87.7", "-"]  # items can be compared, the sets cannot
 
 
+def test_each_pair_of_pictures(tmp_path: Path) -> None:
+    pairs = {
+        "metrics": {"PCK@0.1 pair": 60.0, "PCK@0.1 point": 55.0},
+        "per_item": {"a": {"PCK@0.1": 80.0}, "b": {"PCK@0.1": 40.0}},
+    }
+    table = tables(tmp_path, {"benchmark": "pf-willow", **pairs}, per_item=True)[1]
+    assert cells(table, table.columns[1].name) == ["80.0", "40.0", "60.0"]
+
+
 def test_a_benchmark_without_published_numbers_says_so(tmp_path: Path) -> None:
     (section,) = build(results(tmp_path, {"benchmark": "davis-2016"}))
     assert section.notes == ("Missing: bear: no frames", "No published numbers are on record for davis-2016.")

@@ -103,6 +103,16 @@ class _FullFile(io.FileIO):
         return super().write(data)  # type: ignore[arg-type]
 
 
+def test_what_cannot_be_made_is_called_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(PermissionError) as caught, atomic_path(tmp_path / "a.csv"):
+        pytest.fail("nothing can be written here")
+    assert caught.value.filename == str(tmp_path / "a.csv")
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("moment", ["write", "fsync"])
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, moment: str) -> None:

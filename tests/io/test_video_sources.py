@@ -160,9 +160,10 @@ class TestNotAVideo:
         with pytest.raises(InputError, match="a video must be"):
             Video(source)
 
-    def test_missing_camera(self) -> None:
+    def test_missing_camera(self, capfd: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(InputError, match="camera 97 cannot be opened"):
             Video(97)
+        assert capfd.readouterr().err == ""
 
     @pytest.mark.parametrize("number", [-1, 2**31])
     def test_numbers_that_no_camera_has(self, number: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,7 +164,15 @@ def test_no_points_and_unusable_ones() -> None:
         PictureEncoder(Patches(), FeatureMatchSettings(level=1))
     with pytest.raises(InputError, match="channels cannot be matched"):
         match_maps(PictureEncoder(Patches(2), OWN)(picture), PictureEncoder(Patches(), OWN)(picture), [[1, 1]], OWN)
-    for wrong in ({"read_out": "best"}, {"grid": 0}, {"temperature": 0}, {"sigma": -1}, {"tolerance": float("nan")}):
+    for wrong in (
+        {"read_out": "best"},
+        {"size": (0, 0)},
+        {"size": 4.5},
+        {"grid": 0},
+        {"temperature": 0},
+        {"sigma": -1},
+        {"tolerance": float("nan")},
+    ):
         with pytest.raises(InputError, match=next(iter(wrong))):
             FeatureMatchSettings(**wrong)  # type: ignore[arg-type]
 

@@ -67,6 +67,10 @@ def test_frames(clip: Path, tmp_path: Path) -> None:
     for n in (2, 10):
         Image.fromarray(np.full((4, 5, 3), n, np.uint8)).save(folder / f"{n}.png")
     assert (open_picture(f"{folder}@1").rgb == 10).all()
+    Image.fromarray(RGB).save(folder / "3.png")  # pictures of a folder that is no video may have any size
+    assert open_picture(f"{folder}@1").size == (20, 30)
+    with pytest.raises(InputError, match=r"frames: no picture 3; it has 3, counted from 0"):
+        open_picture(f"{folder}@3")
     Image.fromarray(RGB).save(tmp_path / "odd@7.png")
     (tmp_path / "odd@7.png").rename(tmp_path / "odd@7")
     assert open_picture(tmp_path / "odd@7").size == (20, 30)  # a file of that name is that file

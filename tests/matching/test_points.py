@@ -68,11 +68,12 @@ def test_targets_are_opened_one_at_a_time() -> None:
         ([(1, 1), (1, -1)], "point 1"),
         ([], "no point to match"),
         ([(float("nan"), 1)], "not finite"),
-        ([1, 2, 3], "shape"),
-        (5, "shape"),
+        ([1, 2, 3], r"points must be \(N, 2\), one row for each point, got \(3,\)"),
+        ((30, 10), r"points must be \(N, 2\), one row for each point, got \(2,\)"),
+        (5, r"points must be \(N, 2\)"),
         ([(1, 2), (3,)], r"points \(N, 2\) must be an array of float32, got list"),
         ("abc", "got str"),
-        (None, "shape"),
+        (None, r"points must be \(N, 2\)"),
     ],
 )
 def test_points_that_cannot_be_matched(points: object, said: str) -> None:
@@ -190,6 +191,18 @@ def test_choices_that_a_model_does_not_leave_open_are_refused() -> None:
             sp.carry_masks(picture, picture, np.ones((9, 9), np.uint8), model=Scaled(), **choice)
     with pytest.raises(InputError, match="backbone: 'x' cannot be chosen for a Matcher"):
         as_pair_model(Matcher(MatcherConfig.tiny()), backbone="x")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "meta"])
+def test_devices_that_cannot_be_used_are_refused(name: str) -> None:
+    for model in (Matcher(MatcherConfig.tiny()), Patches()):
+        with pytest.raises(InputError, match=f"device {name}: cannot be used here"):
+            sp.match(blobs((9, 9)), blobs((9, 9)), [(1, 1)], model=model, device=name)
+
+
+def test_mutual_is_a_number() -> None:
+    with pytest.raises(InputError, match=r"mutual: expected a share of the source's longer side above 0, got '0\.1'"):
+        sp.match(blobs((9, 9)), blobs((9, 9)), [(1, 1)], model=Patches(), mutual="0.1")  # type: ignore[call-overload]
 
 
 def test_mutual_is_the_tolerance_of_plain_features() -> None:

@@ -104,6 +104,12 @@ def test_masks_that_cannot_be_carried(given: object, said: str) -> None:
         sp.carry_masks(blobs((120, 160)), blobs((120, 160)), given, model=Scaled())  # type: ignore[arg-type]
 
 
+def test_a_mask_file_of_another_size(tmp_path: Path) -> None:
+    write_mask(tmp_path / "small.png", np.ones((12, 16), np.uint8))
+    with pytest.raises(InputError, match=r"small.png: is 16x12, but source is 160x120"):
+        sp.carry_masks(blobs((120, 160)), blobs((120, 160)), tmp_path / "small.png", model=Scaled())
+
+
 def test_by_plain_features() -> None:
     whole = blobs((240, 360))
     source, target = whole[:, :328], whole[:, 32:]

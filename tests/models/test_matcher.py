@@ -20,7 +20,7 @@ from samepoint.models.consensus import mutual
 from samepoint.models.convert.cats import rename
 from samepoint.models.discriminator import LevelDiscriminator
 from samepoint.models.features import load_network
-from samepoint.models.hypercolumn import PyramidBackbone, VitBackbone
+from samepoint.models.hypercolumn import PyramidBackbone, ResNetBackbone, VitBackbone
 from samepoint.models.matcher import Columns, Matcher, MatcherConfig
 from samepoint.models.network import NetworkConfig
 from samepoint.models.weights import load_model, load_strictly, save_weights
@@ -307,9 +307,17 @@ def test_many_points_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_cannot_be_matched_is_refused() -> None:
     matcher, picture = tiny(), texture(20, 20)
-    for points, message in (([1, 2], r"\(N, 2\), got \(2,\)"), ([[np.nan, 1]], "finite")):
+    outside = r"point 1: \(20.5, 3\) is outside the source of 20x20"
+    for points, message in (
+        ([1, 2], r"\(N, 2\), got \(2,\)"),
+        ([[np.nan, 1]], "finite"),
+        ([[20, 20], [20.5, 3]], outside),
+    ):
         with pytest.raises(InputError, match=message):
             matcher.match(picture, picture, points)
+    for grid in (0, -3):
+        with pytest.raises(InputError, match=f"grid: {grid} given"):
+            matcher.match(picture, picture, [[1, 1]], grid=grid)
     for wrong in (picture[..., 0], picture.astype(np.float32), picture[:0]):
         with pytest.raises(InputError, match="uint8"):
             matcher.match(picture, wrong, [[1, 1]])
@@ -321,6 +329,22 @@ def test_what_cannot_be_matched_is_refused() -> None:
     assert own.describe(torch.zeros(1, 3, 64, 64)).grid == (8, 8)
     with pytest.raises(InputError, match="works at 8 x 8 cells only, got 8 x 12"):
         own.describe(torch.zeros(1, 3, 64, 96))
+
+
+def test_matching_while_training_answers_the_same_and_teaches_nothing() -> None:
+    matcher = Matcher(MatcherConfig.tiny().model_copy(update={"backbone": ResNetBackbone(depth=18), "grid": 8}))
+    pictures, points = (texture(40, 56), texture(48, 48, seed=1)), [[9.0, 30.0], [50.0, 5.0]]
+    wanted = matcher.eval().match(*pictures, points)
+    before = copy.deepcopy(matcher.state_dict())
+    matcher.train()
+    matcher.aggregation.eval()
+    found = matcher.match(*pictures, points)
+    for one, other in zip(wanted, found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert all(torch.equal(before[name], value) for name, value in matcher.state_dict().items())
+    assert matcher.training
+    assert matcher.hypercolumn.training
+    assert not matcher.aggregation.training
 
 
 def test_saved_and_loaded_it_says_the_same(tmp_path: Path) -> None:

@@ -120,6 +120,14 @@ def test_other_points_change_nothing(tiny: PointNetwork, clip: np.ndarray) -> No
     np.testing.assert_allclose(among.confidence[20], alone.confidence[0], atol=1e-3)
 
 
+def test_bare_points_are_of_the_first_frame(tiny: PointNetwork, clip: np.ndarray) -> None:
+    known = track(clip, Queries.at([(20, 12), (9, 9)]), model=tiny)
+    found = track(clip, [(20, 12), (9, 9)], model=tiny)
+    np.testing.assert_array_equal(found.xy, known.xy)
+    with pytest.raises(InputError, match=r"points must be \(N, 2\)"):
+        track(clip, (20, 12), model=tiny)
+
+
 def test_points_without_names_are_numbered(tiny: PointNetwork, clip: np.ndarray) -> None:
     assert track(clip, Queries.at([(1, 1), (2, 2)]), tiny).names == ("0", "1")
 

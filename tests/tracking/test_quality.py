@@ -156,8 +156,8 @@ def test_misuse_is_explained(tiny: PointNetwork) -> None:
         samepoint.track(frames(), queries, model=tiny, quality="good")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="unknown quality 'good'"):
         PointTracker(tiny, quality="good")  # type: ignore[arg-type]
-    for side in (0, -5, 2.5, "480"):
-        with pytest.raises(InputError, match=r"short_side: .* given; expected pixels, 1 or more"):
+    for side in (0, -5, 15, 2.5, "480"):
+        with pytest.raises(InputError, match=r"short_side: .* given; expected pixels, 16 or more"):
             PointTracker(tiny, short_side=side)  # type: ignore[arg-type]
     method = PropagatedPoints(tiny.lattices)
     with pytest.raises(InputError, match="quality 'fast' is for the default method"):

@@ -151,6 +151,8 @@ def test_mistakes_are_told_of_the_points_that_were_given(network: PointNetwork, 
     ring.add(Queries.at([(20, 30), (40, 10)]))
     for frame in frames[:2]:
         ring.step(frame)
+    with pytest.raises(InputError, match=r"queries: expected samepoint\.Queries, such as .*, got list"):
+        ring.add([(1, 1)])  # type: ignore[arg-type]
     with pytest.raises(InputError, match="point 1: its frame 0 has passed"):
         ring.add(Queries([1, 0], [(1, 1), (2, 2)]))
     ring.remove([1, 1])

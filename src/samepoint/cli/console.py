@@ -38,7 +38,7 @@ def check_model(model: str, device: str | None) -> None:
         return
     from samepoint.models.precision import check_device
 
-    check_device(device)
+    check_device(device, "--device")
 
 
 @contextmanager

@@ -61,3 +61,4 @@ def report(
         return
     with atomic_write(output, "w") as file:
         file.write(text)
+    print(f"wrote {output}" + (f" and {len(drawn)} pictures below {pictures}" if drawn else ""))

@@ -110,7 +110,7 @@ def track(
     if search is not None:
         how = {"method": by_propagation(level, named_search(search)), "short_side": QUALITIES[level].short_side}
     clip = _open(video, frames, backward, needs_frames_twice=len(outputs) > 1)
-    wanted = _queries(clip, chosen, queries, grid, grid_frame or 0)
+    wanted = _queries(clip, chosen, queries, grid, grid_frame or 0, frames)
     check_model(model, device)
 
     with all_or_none(outputs) as stand_ins:
@@ -216,7 +216,12 @@ def _open(source: str, frames: int | None, backward: bool, needs_frames_twice: b
 
 
 def _queries(
-    video: Video, points: list[tuple[float, float, int]], path: Path | None, grid: int | None, grid_frame: int
+    video: Video,
+    points: list[tuple[float, float, int]],
+    path: Path | None,
+    grid: int | None,
+    grid_frame: int,
+    only: int | None,
 ) -> Queries:
     from samepoint.structures import Queries
 
@@ -226,7 +231,7 @@ def _queries(
     if path is not None:
         parts.append(Queries.load(path))
         try:
-            _check(parts[-1], video)
+            _check(parts[-1], video, only)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
     if grid is not None:
@@ -234,26 +239,36 @@ def _queries(
     queries = Queries.concat(parts)
     if not len(queries):
         raise InputError(f"{path}: no point in this file; expected rows of frame,x,y[,name]")
-    _check(queries, video)
+    _check(queries, video, only)
     return queries
 
 
-def _check(queries: Queries, video: Video) -> None:
+def _check(queries: Queries, video: Video, only: int | None) -> None:
+    import numpy as np
+
     queries.check(video.size)
+    for point in np.flatnonzero(queries.frame >= (only or np.inf))[:1]:
+        raise InputError(f"point {point}: frame {queries.frame[point]}, but --frames {only} leaves out what follows")
     if not video.is_live and queries.frame.any():  # to count frames may mean to read the whole file
         queries.check(video.size, len(video))
 
 
 def summary(tracks: Tracks) -> dict[str, Any]:
-    """What the ``--json`` answers of ``track`` and ``demo`` say of tracks."""
+    """What the ``--json`` answers of ``track`` and ``demo`` say of tracks.
+
+    ``visible`` is the share of the frames in which points are followed: those before a point's own do not count.
+    """
+    import numpy as np
+
     height, width = tracks.size
+    followed = np.isfinite(tracks.xy[..., 0])  # not so before a point's own frame
     return {
         "points": len(tracks),
         "frames": tracks.frames,
         "fps": tracks.fps,
         "width": width,
         "height": height,
-        "visible": float(tracks.visible.mean()),
+        "visible": float(tracks.visible[followed].mean()),
     }
 
 
@@ -265,6 +280,7 @@ def _report(video: str, tracks: Tracks, model: str, outputs: list[Path], seconds
         return
     print(
         f"{video}: {facts['points']} point{'s' * (facts['points'] != 1)} followed through {facts['frames']} frames of "
-        f"{facts['width']}x{facts['height']} in {seconds:.1f} s, visible in {facts['visible']:.0%} of them"
+        f"{facts['width']}x{facts['height']} in {seconds:.1f} s, "
+        f"visible {facts['visible']:.0%} of the time that they are followed"
     )
     print("wrote " + ", ".join(str(path) for path in outputs))

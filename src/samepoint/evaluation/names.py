@@ -69,7 +69,7 @@ def split_protocols(benchmark: str, names: Sequence[str]) -> tuple[str | None, s
     kinds: dict[bool, str] = {}
     for name in names:
         if name not in settings and name not in scoring:
-            known = (*settings, *scoring)
+            known = (*((SETTINGS[0], CONSENSUS) if benchmark in PAIRS else settings), *scoring)
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}? All: " if near else "expected one of "
             raise InputError(f"--protocol {name}: unknown for {benchmark}; {hint}{', '.join(known)}")

@@ -194,10 +194,15 @@ def _item_table(group: Group) -> Table:
     for item in sorted(group.rows[0].scored.per_item):
         values = [row.scored.per_item[item].get(metric) for row in group.rows]
         rows.append((Cell(item), *_best(metric, [*values, *(one.per_item.get(item) for one in beside)], inputs)))
-    values = [row.scored.metrics.get(metric) for row in group.rows]
+    values = [_of_all(row.scored.metrics, metric) for row in group.rows]
     known = [one.metrics[metric].value if group.rows[0].result.whole else None for one in beside]
     rows.append((Cell("all, as in the table above"), *_best(metric, [*values, *known], inputs)))
     return Table(title, (_facts(group), f"{_metric(metric).name} of each item."), tuple(columns), tuple(rows))
+
+
+def _of_all(metrics: Mapping[str, float], metric: str) -> float | None:
+    """What the set has of a metric of items: pairs of pictures are averaged in two ways, of which this is by pairs."""
+    return metrics.get(metric, metrics.get(f"{metric} pair"))
 
 
 def _apart(published: Sequence[Published], members: Sequence[Group], mode: str | None) -> Table:

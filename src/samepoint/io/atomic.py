@@ -38,15 +38,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     check_writable(path)
     path = Path(os.path.realpath(path))  # a link keeps pointing at the file, which is what gets replaced
     temporary = path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}")
-    mode = path.stat().st_mode & 0o777 if path.exists() else _mode_of_new(temporary)
     try:
+        mode = path.stat().st_mode & 0o777 if path.exists() else _mode_of_new(temporary)
         yield temporary
         temporary.chmod(mode)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            error.filename = str(path)  # the other name tells the user nothing
         raise
 
 

@@ -24,7 +24,7 @@ MATTE = 32  # so many grey levels beside 0 and 255 are a soft edge, not labels a
 RIM = 5  # pixels; fewer levels are one too where they are nowhere as wide as this, and most is white
 
 
-def read_mask(path: str | Path, size: Size | None = None) -> np.ndarray:
+def read_mask(path: str | Path, size: Size | None = None, of: str = "") -> np.ndarray:
     """The objects in one frame, uint8 (H, W): 0 background, 1 to 254 the objects.
 
     - Palette picture: the indices; void (255) is background. With two values, the second of them 255: as grey.
@@ -37,6 +37,7 @@ def read_mask(path: str | Path, size: Size | None = None) -> np.ndarray:
     Args:
         path: .png, .bmp, .tif or .json.
         size: the (H, W) expected; polygons that come without a size take it.
+        of: the picture that has that size, for messages; the video if not given.
 
     Raises:
         InputError: an unknown suffix, an unreadable file, more than 254 objects, or another size.
@@ -45,10 +46,17 @@ def read_mask(path: str | Path, size: Size | None = None) -> np.ndarray:
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: unknown kind of mask {path.suffix!r}; expected one of {', '.join(SUFFIXES)}")
     labels = _from_json(path, size) if path.suffix.lower() == ".json" else _read_picture(path)[0]
-    if size is not None and labels.shape != size:
-        height, width = labels.shape
-        raise InputError(f"{path}: is {width}x{height}, but the frames are {size[1]}x{size[0]}")
+    if size is not None:
+        check_size(labels, size, str(path), of)
     return labels
+
+
+def check_size(labels: np.ndarray, size: Size, what: str, of: str = "") -> None:
+    """Raise InputError where the labels (H, W) of a mask, ``what``, are not as large as the picture that it is of."""
+    if labels.shape != size:
+        height, width = labels.shape
+        owner = f"{of} is" if of else "the frames are"
+        raise InputError(f"{what}: is {width}x{height}, but {owner} {size[1]}x{size[0]}")
 
 
 def write_mask(path: str | Path, labels: np.ndarray, palette: np.ndarray | None = None) -> None:

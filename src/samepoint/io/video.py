@@ -158,8 +158,14 @@ class LiveReader:
 
 def _camera(index: int) -> LiveReader:
     import cv2
+    from cv2.utils import logging
 
-    capture = cv2.VideoCapture(index) if 0 <= index < 2**31 else None
+    told = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)  # its back ends say at length that there is no camera
+    try:
+        capture = cv2.VideoCapture(index) if 0 <= index < 2**31 else None
+    finally:
+        logging.setLogLevel(told)
     if capture is None or not capture.isOpened():
         raise InputError(f"camera {index} cannot be opened; expected the number of a connected camera, the first is 0")
 

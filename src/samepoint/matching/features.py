@@ -19,7 +19,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..geometry import Lattice, sample_patches
 from ..models.features import FeatureNetwork, as_module
-from ..tracking.frames import FrameEncoder, WorkingSize, working_size
+from ..tracking.frames import FrameEncoder, WorkingSize, check_working_size, working_size
 
 ReadOut = Literal["nearest", "soft"]
 
@@ -54,6 +54,7 @@ class FeatureMatchSettings:
     tolerance: float = 0.1
 
     def __post_init__(self) -> None:
+        check_working_size(self.size)
         if self.read_out not in get_args(ReadOut):
             raise InputError(f"read_out: expected one of {', '.join(get_args(ReadOut))}, got {self.read_out!r}")
         if self.grid is not None and self.grid < 1:

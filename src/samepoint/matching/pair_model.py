@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -17,6 +18,7 @@ from ..models.features import FeatureNetwork, as_module, load_network
 from ..models.inference import for_inference
 from ..models.match_confidence import MATCH_EVIDENCE, MatchConfidence
 from ..models.matcher import Columns, Matcher
+from ..models.precision import check_device
 from ..models.weights import TABLE
 from ..tracking.frames import FrameEncoder
 from .around import can_match, matcher_around
@@ -75,14 +77,15 @@ def as_pair_model(
     ``backbone`` names that of a matcher whose file leaves it out.
 
     Raises:
-        InputError: an unknown name or file, a network that gives no features, ``mutual`` not above 0, or a choice that
-            this kind of model does not leave open.
+        InputError: an unknown name or file, a network that gives no features, ``mutual`` not above 0, a device that
+            cannot be used, or a choice that this kind of model does not leave open.
     """
-    if mutual is not None and not (math.isfinite(mutual) and mutual > 0):
-        raise InputError(f"mutual: expected a share of the source's longer side above 0, got {mutual}")
+    if mutual is not None and not (isinstance(mutual, Real) and math.isfinite(mutual) and mutual > 0):
+        raise InputError(f"mutual: expected a share of the source's longer side above 0, got {mutual!r}")
     if isinstance(model, PairModel):
         _refuse(model, mutual=mutual, device=device, backbone=backbone)
         return model
+    check_device(device)
     if isinstance(model, nn.Module):
         _refuse(model, backbone=backbone)
         network = model

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import InputError
-from ..io.images import SUFFIXES, open_image, read_reduced
+from ..io.images import SUFFIXES, list_images, open_image, read_reduced
 from ..structures import Video
 
 LONGEST = 1280
@@ -66,7 +66,7 @@ def open_picture(source: PictureSource, name: str = "") -> Picture:
     if path.is_dir():
         if frame is None:
             raise InputError(f"{path}: is a folder; expected a picture, or its picture number n as {path}@n")
-        return _from_video(path, frame, str(source))
+        return _from_folder(path, frame, str(source))
     if _is_picture(path):
         return Picture(*read_reduced(path, LONGEST, frame), str(source))
     if frame is None:
@@ -101,6 +101,14 @@ def _is_picture(path: Path) -> bool:
         if path.suffix.lower() in (*SUFFIXES, ".gif", ".avif") or not path.is_file() or not path.stat().st_size:
             raise
         return False
+
+
+def _from_folder(path: Path, number: int, name: str) -> Picture:
+    """That picture alone: unlike a video's frames, the others may have other sizes."""
+    files = list_images(path)
+    if number >= len(files):
+        raise InputError(f"{path}: no picture {number}; it has {len(files)}, counted from 0")
+    return Picture(*read_reduced(files[number], LONGEST), name)
 
 
 def _from_video(path: Path, frame: int, name: str) -> Picture:

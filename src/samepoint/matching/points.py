@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, overload
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
 from ..errors import InputError
 from ..structures import Matches, Queries
-from ..structures.checks import as_array
 from .flip import carry_either_way
 from .pair_model import Model, PairModel, as_pair_model
 from .pictures import Picture, PictureSource, open_picture
@@ -125,10 +123,7 @@ def names_of(queries: Queries) -> tuple[str, ...]:
 
 def as_points(points: ArrayLike | Queries, picture: Picture) -> Queries:
     """Points of a picture, checked: at least one, all within it."""
-    if isinstance(points, Queries):
-        queries = points
-    else:
-        queries = Queries.at(np.atleast_1d(as_array(points, np.float32, "points (N, 2)")))
+    queries = Queries.of(points)
     if not len(queries):
         raise InputError("no point to match")
     try:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..io.masks import read_mask
+from ..io.masks import check_size, read_mask
 from ..structures.masks import as_labels
 from .flip import is_mirrored
 from .pair_model import Model, PairModel, as_pair_model
@@ -99,12 +99,10 @@ def carry_masks_each(
 def as_regions(mask: NDArray[np.uint8] | str | Path, picture: Picture) -> NDArray[np.uint8]:
     """Labels (H, W) of a picture, checked: of its size, with at least one region."""
     if isinstance(mask, (str, Path)):
-        labels, what = read_mask(mask, picture.size), str(mask)
+        labels, what = read_mask(mask, picture.size, picture.name), str(mask)
     else:
         labels, what = as_labels(mask), "mask"
-        if labels.shape != picture.size:
-            height, width = labels.shape
-            raise InputError(f"mask: is {width}x{height}, but {picture.name} is {picture.size[1]}x{picture.size[0]}")
+        check_size(labels, picture.size, what, picture.name)
     if not labels.any():
         raise InputError(f"{what}: no region in this mask; it is all background")
     return labels

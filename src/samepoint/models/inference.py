@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from torch import nn
 
 Network = TypeVar("Network", bound=nn.Module)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode for a while, in which it learns nothing; then each of its parts is as it was."""
+    learning = [part for part in network.modules() if part.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for part in learning:
+            part.training = True
 
 
 def for_inference(

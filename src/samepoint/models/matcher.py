@@ -36,6 +36,7 @@ from .hypercolumn import (
     Size,
     read_on_grid,
 )
+from .inference import evaluating
 from .level_correlation import add_mutual, cosines, spread
 from .match_confidence import MatchConfidence, match_evidence
 from .network import NetworkConfig
@@ -188,7 +189,9 @@ class Matcher(nn.Module):
 
     def grid_of(self, size: Size, grid: int | None = None) -> Size:
         """Rows and columns of an input of ``size`` (H, W) pixels, where ``side`` pixels have ``grid`` cells."""
-        step = self.config.side / (grid or self.config.grid)
+        if grid is not None and grid < 1:
+            raise InputError(f"grid: {grid} given, 1 or more cells along {self.config.side} pixels expected")
+        step = self.config.side / (self.config.grid if grid is None else grid)
         return max(1, round(size[0] / step)), max(1, round(size[1] / step))
 
     def describe(self, x: Tensor, grid: int | None = None) -> Columns:
@@ -307,13 +310,19 @@ class Matcher(nn.Module):
             match is right; below one half the point is not there.
 
         Raises:
-            InputError: pictures or points that cannot be used.
+            InputError: pictures that cannot be used, points that are not within the source, a grid without cells.
         """
         asked = np.array(points, np.float32)
         if asked.ndim != 2 or asked.shape[1] != 2:
             raise InputError(f"points must be (N, 2), got {asked.shape}")
         if not np.isfinite(asked).all():
             raise InputError("points must be finite")
+        height, width = source_rgb.shape[:2]
+        outside = ((asked < 0) | (asked > (width, height))).any(axis=1)
+        if outside.any():
+            point = int(outside.argmax())
+            x, y = asked[point].tolist()
+            raise InputError(f"point {point}: ({x:g}, {y:g}) is outside the source of {width}x{height}")
         source, target = (self.describe_picture(each, grid) for each in (source_rgb, target_rgb))
         sizes = source_rgb.shape[:2], target_rgb.shape[:2]
         xy, evidence = self.carry(source, target, torch.from_numpy(asked), *sizes)
@@ -329,7 +338,8 @@ class Matcher(nn.Module):
             how = cv2.INTER_AREA if height < rgb.shape[0] else cv2.INTER_LINEAR
             rgb = np.asarray(cv2.resize(rgb, (width, height), interpolation=how), np.uint8)
         pixels = torch.from_numpy(np.require(rgb, requirements=["C", "W"]))[None]
-        return self.describe(self.preprocess(pixels.to(self.confidence.weight.device)), grid)
+        with evaluating(self):
+            return self.describe(self.preprocess(pixels.to(self.confidence.weight.device)), grid)
 
     @torch.no_grad()
     def carry(
@@ -342,7 +352,8 @@ class Matcher(nn.Module):
             :class:`MatchConfidence`.
         """
         # The flow lies on the grid of the picture that has the points: it plays the target's part.
-        output = self.relate(target, source)
+        with evaluating(self):
+            output = self.relate(target, source)
         points = points.to(output.refined)
         if not len(points):
             return points, points.new_zeros(0, len(self.confidence.weight))

@@ -26,12 +26,12 @@ def autocast(device: torch.device | str, enabled: bool) -> AbstractContextManage
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=enabled)
 
 
-def check_device(device: str | None) -> None:
-    """Raise InputError where a device that was asked for cannot be used; None asks for none."""
+def check_device(device: torch.device | str | None, option: str = "device") -> None:
+    """Raise InputError where a device that was asked for, by an ``option``, cannot be used; None asks for none."""
     if device is None:
         return
     try:
         torch.ones(1, device=device).item()  # "meta" has tensors, but nothing is ever computed there
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"--device {device}: cannot be used here ({reason})") from None
+        raise InputError(f"{option} {device}: cannot be used here ({reason})") from None

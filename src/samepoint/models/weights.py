@@ -150,6 +150,8 @@ def resolve(name_or_path: str | Path) -> Path:
 def _header(path: str | Path) -> dict[str, str]:
     """The free metadata of a safetensors file."""
     try:
+        if not Path(path).exists():
+            raise InputError(f"{path}: no such file")
         if not is_safetensors(Path(path)):
             raise InputError(f"{path}: not a readable safetensors file")
         with safe_open(str(path), framework="pt") as file:

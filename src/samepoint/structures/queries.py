@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from samepoint.errors import InputError
 from samepoint.structures.checks import as_array, as_names, as_size
@@ -60,6 +61,20 @@ class Queries:
         xy = as_array(points if isinstance(points, np.ndarray) else list(points), np.float32, "query xy")
         frames = np.full(len(xy), frame) if np.ndim(frame) == 0 else np.asarray(frame)
         return cls(frames, xy, None if name is None else tuple(name))
+
+    @classmethod
+    def of(cls, points: Queries | ArrayLike) -> Queries:
+        """Queries as they are; bare points (N, 2) are of the first frame.
+
+        Raises:
+            InputError: anything else.
+        """
+        if isinstance(points, Queries):
+            return points
+        xy = as_array(points, np.float32, "points (N, 2)")
+        if xy.size and (xy.ndim != 2 or xy.shape[1] != 2):
+            raise InputError(f"points must be (N, 2), one row for each point, got {xy.shape}")
+        return cls.at(xy.reshape(-1, 2))
 
     @classmethod
     def grid(cls, n: int, size: tuple[int, int], frame: int = 0) -> Queries:

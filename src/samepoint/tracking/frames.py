@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import cv2
@@ -20,6 +21,13 @@ WorkingSize = int | tuple[int, int] | None
 def working_size(size: tuple[int, int], wanted: WorkingSize) -> tuple[int, int]:
     """The (H, W) at which a frame of ``size`` is worked on: a short side, an exact (H, W), or None for its own."""
     return wanted if isinstance(wanted, tuple) else fit_size(size, wanted)
+
+
+def check_working_size(wanted: object) -> None:
+    """Raise InputError for what is no working size."""
+    numbers = wanted if isinstance(wanted, tuple) else () if wanted is None else (wanted,)
+    if len(numbers) > 2 or not all(isinstance(number, Integral) and number >= 1 for number in numbers):
+        raise InputError(f"size: {wanted!r} given; a short side of 1 pixel or more, (H, W) or None expected")
 
 
 class FrameEncoder:
@@ -44,8 +52,7 @@ class FrameEncoder:
             raise InputError(f"a model for videos must give features, {type(network).__name__} gives none")
         if dtype not in (None, torch.float32, torch.bfloat16):
             raise InputError(f"dtype: expected float32 or bfloat16, got {dtype}")
-        if device is not None:
-            check_device(str(device))
+        check_device(device)
         self.network: Any = for_inference(network, device, torch.channels_last)
         self.device = next(self.network.parameters()).device
         self.bf16 = prefers_bf16(self.device) if dtype is None else dtype == torch.bfloat16

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
 from ..errors import InputError
@@ -25,7 +26,7 @@ Progress = Callable[[int, "int | None"], None]
 
 def track(
     video: Video | np.ndarray | str | Path | int,
-    queries: Queries,
+    queries: Queries | ArrayLike,
     *,
     model: nn.Module | str | Path = "samepoint-base",
     method: Callable[[nn.Module], Method] | None = None,
@@ -48,7 +49,7 @@ def track(
 
     Args:
         video: a file, a folder of pictures, uint8 frames (T, H, W, 3), a camera index, a URL, or a ``Video``.
-        queries: N points, each in its own frame.
+        queries: N points, each in its own frame; bare (x, y), an array (N, 2) or a list, are of the first frame.
         model: a network, a name in the table of weights, or a weight file.
         method: makes, for the network, what carries points from frame to frame; by default ``RefinedPoints`` for a
             network that has a refiner, else ``PropagatedPoints``.
@@ -75,6 +76,7 @@ def track(
     """
     named_quality(quality)
     clip = video if isinstance(video, Video) else Video(video)
+    queries = Queries.of(queries)
     if len(queries) == 0:
         raise InputError("no query point to follow")
     if backward and clip.is_live:

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from math import inf, isfinite
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +16,7 @@ from ..correspondence.coarse_to_fine import FINE, affinity_coarse_to_fine, coars
 from ..errors import InputError
 from ..geometry import Lattice
 from .appearance import Appearance
-from .frames import WorkingSize
+from .frames import WorkingSize, check_working_size
 from .resample import averaged_down, cells_from_cells, separable
 
 _SHARE = 0.05  # of a cell; what labels of less than that together say is noise
@@ -66,9 +65,7 @@ class MaskSettings:
     def __post_init__(self) -> None:
         if self.context < 0:
             raise InputError(f"context: {self.context} given, 0 or more previous frames expected")
-        numbers = self.size if isinstance(self.size, tuple) else () if self.size is None else (self.size,)
-        if len(numbers) > 2 or not all(isinstance(number, Integral) and number >= 1 for number in numbers):
-            raise InputError(f"size: {self.size!r} given; a short side of 1 pixel or more, (H, W) or None expected")
+        check_working_size(self.size)
         if not 0 <= self.appearance < inf:
             raise InputError(f"appearance: {self.appearance:g} given, 0 or more expected")
         if not isinstance(self.strides, tuple) or not self.strides or min(self.strides) < 1:

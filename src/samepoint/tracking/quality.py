@@ -90,11 +90,14 @@ def _known(name: str, what: str, names: tuple[Any, ...]) -> Any:
     return name
 
 
+_LEAST = 16  # pixels: one of the coarsest cells, which say where to look
+
+
 def chosen_short_side(short_side: ShortSide, quality: Quality) -> int | None:
     """The short side itself, what the quality says for ``"auto"``.
 
     Raises:
-        InputError: neither of these, nor a number of pixels.
+        InputError: neither of these, nor a number of pixels of which something can be seen.
 
     >>> chosen_short_side("auto", "balanced"), chosen_short_side(240, "best"), chosen_short_side(None, "fast")
     (480, 240, None)
@@ -103,8 +106,8 @@ def chosen_short_side(short_side: ShortSide, quality: Quality) -> int | None:
         return QUALITIES[quality].short_side
     if short_side is None:
         return None
-    if not isinstance(short_side, Integral) or short_side < 1:
-        raise InputError(f'short_side: {short_side!r} given; expected pixels, 1 or more, "auto" or None')
+    if not isinstance(short_side, Integral) or short_side < _LEAST:
+        raise InputError(f'short_side: {short_side!r} given; expected pixels, {_LEAST} or more, "auto" or None')
     return int(short_side)
 
 

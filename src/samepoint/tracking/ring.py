@@ -124,8 +124,8 @@ class RingTracker:
 
     def add(self, queries: Queries) -> np.ndarray:
         """As :meth:`~samepoint.tracking.PointTracker.add`."""
-        queries.check(self._ring.size)
         self._tracker.check(queries)
+        queries.check(self._ring.size)
         around = self._ring.around(queries)
         ids = self._tracker.add(around)[:: self._ring.followers] // self._ring.followers
         self._start |= dict(zip(ids.tolist(), around.xy.reshape(len(ids), self._ring.followers, 2), strict=True))

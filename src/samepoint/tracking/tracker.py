@@ -142,6 +142,11 @@ class PointTracker:
 
     def check(self, queries: Queries) -> None:
         """Raise InputError for what :meth:`add` would not take."""
+        if not isinstance(queries, Queries):
+            kind = type(queries).__name__
+            raise InputError(
+                f"queries: expected samepoint.Queries, such as Queries.at([(120, 88)], frame=0), got {kind}"
+            )
         late = np.flatnonzero(queries.frame < self._frame)
         if len(late):
             point = int(late[0])

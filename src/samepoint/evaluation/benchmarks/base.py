@@ -108,7 +108,7 @@ class Model:
         """Raise InputError where the device cannot be used."""
         from samepoint.models.precision import check_device
 
-        check_device(self.device)
+        check_device(self.device, "--device")
 
 
 def _digest(source: str, path: Path) -> str:
