@@ -83,6 +83,8 @@ def test_an_address_implies_ray(config: str, asked: list[Any]) -> None:
         (["shots", "web.yaml", "--set", "shots.treshold=2"], "did you mean shots.threshold?"),
         (["shots", "web.yaml", "--engine", "spark"], "engine.kind: Input should be 'local' or 'ray'"),
         (["shots", "web.yaml", "--engine", "local", "--address", "auto"], "address is for kind: ray"),
+        (["run", "web.yaml", "--set", "labels.foreground=masks"], "labels: foreground: masks needs masks"),
+        (["run", "web.yaml", "--set", "labels={foreground: masks, masks: none}"], "labels.masks: 'none' is no folder"),
     ],
 )
 def test_mistakes_are_one_line(

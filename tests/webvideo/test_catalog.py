@@ -177,6 +177,25 @@ def test_labels_go_with_the_shots_that_a_new_cut_rejects(tmp_path: Path) -> None
     assert catalogue.read("labels")["shot"].to_pylist() == ["a/0"]
 
 
+def test_files_of_labels_outlive_their_rows(tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path)
+    file = tmp_path / "labels" / "a" / "0.npz"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    add(catalogue, "shots", "a", shot("a", 0))
+    add(catalogue, "label", "a/0", {"shot": "a/0", "video": "a", "status": "ok", "path": "labels/a/0.npz"})
+    add(catalogue, "shots", "a", shot("a", 0, kept=False, reason="short"))
+    assert catalogue.read("labels").num_rows == 0
+    assert file.exists()
+
+
+def test_reading_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="mistyped: no collection of web videos; expected a folder with catalogue/"):
+        Catalogue.existing(tmp_path / "mistyped")
+    assert list(Catalogue(tmp_path / "none").rows("videos")) == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_files_that_are_not_ours_are_named(tmp_path: Path) -> None:
     path = tmp_path / "videos.parquet"
     path.write_text("not parquet")

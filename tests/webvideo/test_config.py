@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from samepoint.errors import InputError
+from samepoint.webvideo.catalog import STAGES
 from samepoint.webvideo.config import WebConfig, config_of_source, load_config, write_own_config
 from samepoint.webvideo.engine import EngineSettings
 
@@ -45,6 +46,9 @@ def test_the_published_collection() -> None:
         (["shots.threshold=[1"], "the value is not YAML"),
         (["search.after=2021-02-30"], r"--set search.after=2021-02-30: the value is not YAML \(day is out of range"),
         (["search.classes=[cat, {dog: [puppy]}]"], "search.classes: expected names, or a mapping of class"),
+        (["search.windows=[2019]", "search.after=2020-01-01"], "search: expected a window with days that after and"),
+        (["search.min_duration=9", "search.max_duration=5"], "search: expected min_duration to be no more than max"),
+        (["download.min_duration=9", "download.max_duration=5"], "download: expected min_duration to be no more"),
         (["search.extractors=['[']"], r"search.extractors: expected names or patterns of names; \[ is none"),
     ],
 )
@@ -79,6 +83,37 @@ def test_a_collection_s_own_configuration_is_of_where_it_lies(tmp_path: Path, mo
     assert load_config("web.yaml", ["output=other"]).output == Path("other")
     write_own_config(config, tmp_path / "mine.yaml")
     assert load_config(tmp_path / "mine.yaml").output == Path("somewhere")
+
+
+def test_a_collection_s_own_configuration_works_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, away = tmp_path / "home", tmp_path / "away"
+    (home / "vids").mkdir(parents=True)
+    (home / "out" / "catalogue").mkdir(parents=True)
+    away.mkdir()
+    (home / "w.safetensors").touch()
+    changes = ["search.cookies=c.txt", "search.lists=[l.csv]", "search.relevance={examples: e, model: w.safetensors}"]
+    changes += ["labels.foreground=masks", "labels.masks=./m"]
+    for folder in (home, away):  # first by the command, then by what it left
+        monkeypatch.chdir(folder)
+        if folder == home:
+            config = given = config_of_source("vids", "out", changes)
+        else:
+            config = load_config(home / "out" / "web.yaml")
+            assert config.search.folders == (home / "vids",)
+            assert config.search.lists == (home / "l.csv",)
+            assert config.search.cookies == home / "c.txt"
+            assert config.search.relevance is not None
+            assert config.search.relevance.examples == home / "e"
+            assert config.search.relevance.model == str(home / "w.safetensors")
+            assert config.labels.masks == str(home / "m")
+            assert config.labels.model == "samepoint-base"
+        assert [config.digest(stage) for stage in STAGES] == [given.digest(stage) for stage in STAGES]
+        write_own_config(config, home / "out" / "web.yaml")
+    here = load_config(home / "out" / "web.yaml", ["labels.masks=mine"])
+    assert here.labels.masks == "mine"
+    assert here.digest("label") != given.digest("label")
 
 
 def test_written_configurations_are_read_back_without_passwords(tmp_path: Path) -> None:

@@ -171,6 +171,25 @@ def test_new_seeds_begin_where_no_label_is() -> None:
     assert np.isfinite(started).all()
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_new_seeds_wait_for_a_frame_that_is_no_repeat(lost: bool) -> None:
+    clip = drifting(12, 6.0, 0.0)
+    if lost:  # nothing is followed any more when they are due
+        clip[3:] = np.random.default_rng(0).integers(0, 256, clip[3:].shape)
+    clip = clip[[0, 1, 2, 3, 4, 4, 4, 5, 6, 7, 8, 9]]
+    accept = AcceptSettings(similarity=0.999 if lost else 0.3, survival=0)
+    labels, _ = labeller("chain", renew=5, accept=accept).label(clip, 12, repeats={5, 6})
+    assert sorted(set(labels.began.tolist())) == [0, 7, 10]
+
+
+def test_repeated_frames_are_no_steps_of_the_means() -> None:
+    clip = drifting(5)
+    _, single = labeller("chain").label(clip, 5)
+    _, thrice = labeller("chain").label(np.repeat(clip, 3, axis=0), 15, repeats={t for t in range(15) if t % 3})
+    assert single["cycle_error"] is not None
+    assert thrice == pytest.approx(single)
+
+
 def test_it_ends_where_nothing_is_left_to_follow() -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (12, HEIGHT, WIDTH, 3)).astype(np.uint8)
@@ -336,8 +355,8 @@ def test_masks_say_what_is_foreground(tmp_path: Path) -> None:
     assert labels.foreground is not None
     assert (labels.foreground == inside[rows, columns]).all()
     assert label(shot("a.mkv", 3, index=1), tmp_path)["status"] == "failed"  # no mask of this shot
-    with pytest.raises(InputError, match=r"labels\.masks"):
-        Labeller(LabelSettings(foreground="masks"), network=NETWORK)
+    with pytest.raises(InputError, match=r"labels\.masks: 'none' is no folder"):
+        Labeller(LabelSettings(foreground="masks", masks="none"), network=NETWORK)
 
 
 def test_settings_are_checked() -> None:
@@ -345,5 +364,16 @@ def test_settings_are_checked() -> None:
         LabelSettings.model_validate({"method": "flow"})
     with pytest.raises(ValidationError):
         LabelSettings.model_validate({"windw": 3})
+    for given, said in (
+        ({"method": "legacy", "foreground": "motion"}, "foreground is for the methods track and chain"),
+        ({"method": "legacy", "renew": 50}, "renew is for the methods track and chain"),
+        ({"method": "legacy", "masks": "masks"}, "masks is for the methods track and chain"),
+        ({"masks": "masks"}, "masks is for foreground: masks"),
+        ({"foreground": "masks"}, "foreground: masks needs masks"),
+    ):
+        with pytest.raises(ValidationError, match=said):
+            LabelSettings.model_validate(given)
+    legacy = LabelSettings(method="legacy")
+    assert LabelSettings.model_validate(legacy.model_dump(mode="json")) == legacy
     with pytest.raises(InputError, match="unknown model 'samepoint-bse'"):
         Labeller(LabelSettings(model="samepoint-bse"))

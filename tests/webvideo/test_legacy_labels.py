@@ -206,6 +206,8 @@ def test_either_kind_of_labels_is_opened(tmp_path: Path) -> None:
     write_maps(tmp_path / "pred", [identity(4)] * 2)
     opened = open_labels(tmp_path / "pred", row)
     assert (len(opened), opened.size, opened.start, opened.fps) == (16, (40, 80), 3, 25.0)
+    with pytest.raises(InputError, match="v/0: its row has no height"):
+        open_labels(tmp_path / "pred", {"shot": "v/0", "start": 3, "height": None, "width": None})
     write_labels(tmp_path / "a.npz", opened)
     assert (open_labels(tmp_path / "a.npz", {}).xy == opened.xy).all()
 

@@ -103,6 +103,17 @@ def test_classes_shots_or_pairs_count_alike(tmp_path: Path, balance: str, expect
     assert len(within) == 3
 
 
+def test_every_pair_within_a_shot_counts_alike(tmp_path: Path) -> None:
+    shots = {"v/0": ("a", straight(4, 6))}
+    settings: dict[str, Any] = {"balance": "pair", "swap": 0.0}
+    pairs = sampler(tmp_path, shots, **settings)
+    drawn = Counter((pairs[n].frame_i, pairs[n].frame_j) for n in range(1500))
+    assert len(drawn) == 15
+    assert 65 < min(drawn.values()) < max(drawn.values()) < 140  # 100 each
+    published = gaps(sampler(tmp_path, shots, source="first", **settings), 500)
+    assert 70 < min(published.values()) < max(published.values()) < 135
+
+
 def gaps(pairs: PairSampler, number: int = 300) -> Counter[int]:
     return Counter(abs(pairs[n].frame_j - pairs[n].frame_i) for n in range(number))
 

@@ -189,6 +189,20 @@ def test_videos_in_the_published_layout_are_found_and_nothing_outside_of_it(tmp_
     assert shots[0]["path"] == videos[0]["path"] == str((tmp_path / "root/horse/x/x.mp4").resolve())
 
 
+def test_what_the_list_does_not_say_of_a_picture_is_of_the_file(tmp_path) -> None:
+    file = tmp_path / video(tmp_path, scene(9, 0))["path"]
+    place = tmp_path / "root/horse/x/x.mp4"
+    place.parent.mkdir(parents=True)
+    file.rename(place)
+    said = ("width", "height", "fps")
+    videos, shots = read_parsing(written(tmp_path, {"horse": {"x": {"0": [0, 9]}}}), tmp_path / "root")
+    assert [[row[key] for key in said] for row in (*videos, *shots)] == [[128, 96, 25.0]] * 2
+    entry = {"class": "horse", "fps": 12.5, "shots": [[0, 9]]}
+    videos, shots = read_parsing(written(tmp_path, {"version": 2, "videos": {"x": entry}}), tmp_path / "root")
+    assert [[row[key] for key in said] for row in (*videos, *shots)] == [[128, 96, 12.5]] * 2
+    assert all(complete("shots", row) for row in shots)
+
+
 def test_names_stay_within_a_folder(tmp_path) -> None:
     videos, _ = read_parsing(written(tmp_path, {"cow": {"../../x": {"0": [0, 9]}}}))
     assert "/" not in videos[0]["video"]

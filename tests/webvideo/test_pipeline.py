@@ -20,6 +20,7 @@ from samepoint.viz.writer import VideoWriter
 from samepoint.webvideo import pipeline
 from samepoint.webvideo.catalog import STAGES, Catalogue, same
 from samepoint.webvideo.config import WebConfig, config_of_source, load_config
+from samepoint.webvideo.download import fetch
 from samepoint.webvideo.engine import Outcome
 from samepoint.webvideo.rows import Row
 from tests.webvideo import collection
@@ -193,6 +194,49 @@ def test_another_file_and_other_weights_are_worked_on_again(tmp_path: Path, monk
     (tmp_path / "unplugged").rename(path)
     monkeypatch.setattr(pipeline, "_weights", lambda config: "of a model that was trained further")
     assert pipeline._labels(config, catalogue, False).keys() == {row["shot"] for row in catalogue.rows("shots")}
+
+
+def test_a_run_from_elsewhere_by_what_another_left_redoes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write_clip(tmp_path / "clip.mp4", 1)
+    for name in ("home/source/left", "away"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "clip.mp4").rename(tmp_path / "home/source/left/clip.mp4")
+    monkeypatch.chdir(tmp_path / "home")
+    changes = ["engine.workers=0", "shots.min_length=8", "shots.min_side=32", "labels.seeds=4", "labels.short_side=64"]
+    config = config_of_source("source", "out", changes)
+    assert rows_done(config) == [1, 1, 1, 1]
+    for folder in ("away", "home"):
+        monkeypatch.chdir(tmp_path / folder)
+        assert rows_done(load_config(tmp_path / "home" / "out" / "web.yaml")) == [0, 0, 0, 0]
+    assert rows_done(config) == [0, 0, 0, 0]
+
+
+def test_a_file_that_was_half_copied_is_looked_at_again(tmp_path: Path) -> None:
+    path = tmp_path / "source" / "clip.mp4"
+    path.parent.mkdir()
+    _write_clip(path, 1)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    config = config_of_source(path.parent, tmp_path / "out", ["engine.workers=0"])
+    stages = ("search", "download")
+    catalogue = Catalogue(config.output)
+    assert [one.failed for one in pipeline.run(config, stages)] == [0, 1]
+    assert rows_done(config, stages=stages) == [0, 0]
+    path.write_bytes(whole)
+    assert pipeline.run(config, stages)[1].rows == 1
+    ((status, reason),) = statuses(catalogue, "videos", "video").values()
+    assert (status, reason) == ("ok", None)
+    (row,) = catalogue.rows("videos")
+    path.unlink()
+    assert fetch(row, config.download, config.output)["bytes"] == 0
+    assert not pipeline._replaced(row)
+    path.write_bytes(whole)
+    assert pipeline._replaced({**row, "status": "failed", "bytes": 0})
+    assert not pipeline._replaced({**row, "status": "failed", "bytes": None})  # of a catalogue that did not know it
+    died = pipeline.finished("download", Outcome({**row, "bytes": 1}, [], "the worker died"), "digest")[0]
+    assert died["bytes"] == len(whole)
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,7 @@ def _work(config: WebConfig, stages: tuple[Stage, ...], retry_failed: bool, as_j
 
     if "label" in stages and config.engine.kind == "local":
         check_model(config.labels.model, config.engine.device)
+        config.labels.check_masks()
     with stop_requested() as stop, stop.at_once(), _bars() as tell:
         summaries = pipeline.run(config, stages, retry_failed=retry_failed, progress=tell)
     held = pipeline.counts(config)

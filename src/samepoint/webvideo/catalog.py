@@ -54,7 +54,7 @@ class Catalogue:
     """The tables under ``folder``/catalogue.
 
     Args:
-        folder: the collection's output folder; made if it is not there.
+        folder: the collection's output folder; made by what writes, not by what reads.
 
     Raises:
         InputError: the folder is a file, or a table in it is not one of ours or of a later version.
@@ -63,10 +63,15 @@ class Catalogue:
     def __init__(self, folder: str | Path) -> None:
         self.output = Path(folder)
         self.folder = self.output / "catalogue"
-        try:
-            (self.folder / "journal").mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise InputError(f"{folder}: expected a folder for the collection, found a file") from error
+        if self.output.is_file():
+            raise InputError(f"{folder}: expected a folder for the collection, found a file")
+
+    @classmethod
+    def existing(cls, folder: str | Path) -> Catalogue:
+        """That of a collection that is there. Raises InputError where there is none."""
+        if not (Path(folder) / "catalogue").is_dir():
+            raise InputError(f"{folder}: no collection of web videos; expected a folder with catalogue/ in it")
+        return cls(folder)
 
     def path(self, table: Table) -> Path:
         return self.folder / f"{table}.parquet"
@@ -79,10 +84,14 @@ class Catalogue:
         """For one process alone; what a killed one left behind is merged or removed first.
 
         Raises:
-            InputError: another run is at work on this collection.
+            InputError: another run is at work on this collection, or its folder cannot be one.
         """
         from filelock import FileLock, Timeout
 
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputError(f"{self.output}: expected a folder for the collection, found a file") from error
         lock = FileLock(self.folder / ".lock")
         try:
             lock.acquire(timeout=0)
@@ -158,7 +167,7 @@ class Catalogue:
             pq.write_table(content, stand_in, compression="zstd")
 
     def _drop_orphans(self) -> None:
-        """Labels of shots that a new cut does not have any more, or does not keep."""
+        """Rows of labels of shots that a new cut does not have any more, or does not keep; their files stay."""
         import pyarrow.compute as pc
 
         if not self.path("labels").exists():
@@ -210,7 +219,8 @@ class Journal:
 
 @contextmanager
 def open_journal(path: Path, table: Table) -> Iterator[Journal]:
-    """A journal at ``path``; a line that a kill cut off is removed first."""
+    """A journal at ``path``, whose folder is made; a line that a kill cut off is removed first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
         file.seek(0)
         whole = sum(len(line) for line in file if line.endswith(b"\n"))

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import InputError
 from ..io.config_file import build_config, read_config, write_config
+from ..models.weights import TABLE
 from .catalog import Stage
 from .download import DownloadSettings
 from .engine import EngineSettings
@@ -24,6 +25,15 @@ _MANNERS = frozenset(
     ("timeout", "attempts", "backoff", "longest_wait", "pause", "cookies", "proxy", "time_limit", "rate")
 )
 _LISTS = (".csv", ".txt", ".tsv")
+_PATHS = (
+    "search.lists",
+    "search.folders",
+    "search.cookies",
+    "search.relevance.examples",
+    "download.cookies",
+    "labels.masks",
+)
+_MODELS = ("search.relevance.model", "labels.model")  # paths where there is such a file, else names
 
 
 OWN = "web.yaml"
@@ -42,16 +52,29 @@ class WebConfig(BaseModel):
     labels: LabelSettings = LabelSettings()
     engine: EngineSettings = EngineSettings()
     sheets: bool = True  # a contact sheet of every video, with the report
+    given: dict[str, str] = Field(default_factory=dict)  # of OWN alone: its absolute paths, as a run was given them
 
     def digest(self, stage: Stage, *context: object) -> str:
         """What a stage's results depend on, in a few characters: its settings and ``context``, JSON values.
 
-        A row whose result was made under another digest is worked on again.
+        A row whose result was made under another digest is worked on again. Paths count as they were given first, so
+        that OWN read elsewhere has the same.
         """
         values = {"search": self.search, "download": self.download, "shots": self.shots, "label": self.labels}[stage]
         dump = {key: value for key, value in values.model_dump(mode="json").items() if key not in _MANNERS}
-        text = json.dumps([dump, *context], sort_keys=True)
+        text = json.dumps([self._as_given(dump), *context], sort_keys=True)
         return f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def as_given(self, path: Path) -> Path:
+        """A path of this configuration as a run was given it first."""
+        return Path(self.given.get(str(path), path))
+
+    def _as_given(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._as_given(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [self._as_given(one) for one in value]
+        return self.given.get(value, value) if isinstance(value, str) else value
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> WebConfig:
@@ -92,5 +115,31 @@ def config_of_source(source: str | Path, output: str | Path, overrides: Iterable
 
 
 def write_own_config(config: WebConfig, path: Path) -> None:
-    """As YAML that ``load_config`` reads; without proxies, whose URLs may hold passwords."""
-    write_config(config, path, exclude={"search": {"proxy"}, "download": {"proxy"}})
+    """As YAML that ``load_config`` reads, from any folder; without proxies, whose URLs may hold passwords."""
+    placed = _placed(config)
+    exclude: dict[str, Any] = {"search": {"proxy"}, "download": {"proxy"}}
+    write_config(placed, path, exclude if placed.given else exclude | {"given": True})
+
+
+def _placed(config: WebConfig) -> WebConfig:
+    """With absolute paths, but for the output, and how they were given."""
+    values = config.model_dump(mode="json")
+    given: dict[str, str] = {}
+
+    def placed(text: str) -> str:
+        path = str(Path(text).absolute())
+        if path != text or text in config.given:
+            given[path] = config.given.get(text, text)
+        return path
+
+    for key in (*_PATHS, *_MODELS):
+        *groups, name = key.split(".")
+        part = values
+        for group in groups:
+            part = part[group] or {}
+        held = part.get(name)
+        if isinstance(held, list):
+            part[name] = [placed(text) for text in held]
+        elif held and (key in _PATHS or held in config.given or (held not in TABLE and Path(held).is_file())):
+            part[name] = placed(held)
+    return WebConfig.model_validate({**values, "given": given})

@@ -10,12 +10,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..errors import InputError
 from ..io.atomic import atomic_write
 from .attempts import persist
 from .duplicates import hash_video
+from .filters import check_durations
 from .info import described, of_info, tool_versions
 from .network import NetworkSettings
 from .outcomes import LimitError, Outcome
@@ -36,6 +37,11 @@ class DownloadSettings(NetworkSettings):
     max_duration: float | None = Field(1800.0, gt=0)
     time_limit: float = Field(1800.0, gt=0)  # seconds that one video may take, waiting for retries included
     rate: int | None = Field(None, ge=1)  # bytes a second, of each worker
+
+    @model_validator(mode="after")
+    def _fit(self) -> DownloadSettings:
+        check_durations(self.min_duration, self.max_duration)
+        return self
 
 
 def fetch(row: Row, settings: DownloadSettings, folder: Path) -> Row:
@@ -87,15 +93,21 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def _local(row: Row) -> Row:
-    """A file of the user's own, read in place."""
+def own_size(row: Row) -> int | None:
+    """Bytes of the user's own file; None where it is away, or the row is of another source."""
     path = Path(str(row.get("path") or ""))
-    if not path.is_file():
-        return _ended(row, Outcome("removed", f"{path}: no such file"))
+    return path.stat().st_size if row.get("source") == "folder" and path.is_file() else None
+
+
+def _local(row: Row) -> Row:
+    """A file of the user's own, read in place; where that fails its size tells later whether there is another."""
+    path, size = Path(str(row.get("path") or "")), own_size(row)
+    if size is None:
+        return {**_ended(row, Outcome("removed", f"{path}: no such file")), "bytes": 0}
     try:
         found = probe(path)
     except InputError as error:
-        return _ended(row, Outcome("broken", str(error)))
+        return {**_ended(row, Outcome("broken", str(error))), "bytes": size}
     reason = f"damaged: {found.damage}" if found.damage else None
     return {**row, **_measured(found, path), "path": str(path), "status": "ok", "reason": reason, "retrieved": _now()}
 

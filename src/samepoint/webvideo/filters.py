@@ -31,6 +31,12 @@ class Window(NamedTuple):
         return self.first is not None and self.last is not None and self.first > self.last
 
 
+def check_durations(least: float | None, most: float | None) -> None:
+    """Raise ValueError where no duration is between both."""
+    if least is not None and most is not None and least > most:
+        raise ValueError(f"expected min_duration to be no more than max_duration, got {least:g} and {most:g}")
+
+
 class Filter(NamedTuple):
     """Called with yt-dlp's information on a video; of the form that its ``match_filter`` has."""
 

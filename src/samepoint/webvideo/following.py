@@ -81,18 +81,22 @@ class Follower:
         """Follow through frames, uint8 RGB (H, W, 3).
 
         ``repeats`` are those, by their place in ``frames``, that repeat the one before: nothing moves in them, and they
-        are not looked at. Ends where nothing is left to follow.
+        are not looked at; seeds that would begin in one begin in the next that is none. Ends where nothing is left to
+        follow.
         """
+        due = False
         for t, frame in enumerate(frames):
+            due = due or self._seeds_at(t)
             if t in repeats and t:
                 self.columns.append(_Column.empty(self.most))
                 continue
-            if t and not len(self._ids) and not self._seeds_at(t):
+            if t and not len(self._ids) and not due:
                 if self.seeding.renew is None:
                     break
                 self.columns.append(_Column.empty(self.most))
                 continue
-            self._step(t, frame)
+            self._step(t, frame, due)
+            due = False
         if self.review is not None:
             self.review.finish()
         return self._followed(repeats)
@@ -101,7 +105,7 @@ class Follower:
         return t == 0 or (self.seeding.renew is not None and t % self.seeding.renew == 0)
 
     @torch.inference_mode()
-    def _step(self, t: int, frame: np.ndarray) -> None:
+    def _step(self, t: int, frame: np.ndarray, due: bool) -> None:
         if not t:
             self.size = (frame.shape[0], frame.shape[1])
             work = working_size(self.size, self.encoder.size)
@@ -113,7 +117,7 @@ class Follower:
             self._follow(maps, column)
         elif self.review is not None:
             self.review.add(self._ids, None, column.xy, column.confidence, self.size)
-        if self._seeds_at(t):
+        if due:
             self._start(maps, column)
         self._before = maps[self.level][0]
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 from ..errors import InputError, MissingExtraError
@@ -52,6 +52,23 @@ class LabelSettings(BaseModel):
     foreground: Literal["none", "motion", "masks"] = "none"  # what a label's foreground weight comes from
     masks: str | None = None  # folder of <video>/<index>.png: what is foreground in a shot's first frame
 
+    @model_validator(mode="after")
+    def _fit(self) -> LabelSettings:
+        if self.method == "legacy":
+            for name in ("renew", "foreground", "masks"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} is for the methods track and chain, got method: legacy")
+        if self.masks is not None and self.foreground != "masks":
+            raise ValueError("masks is for foreground: masks")
+        if self.masks is None and self.foreground == "masks":
+            raise ValueError("foreground: masks needs masks, a folder with <video>/<index>.png")
+        return self
+
+    def check_masks(self) -> None:
+        """Raise InputError where masks are asked for and their folder is not there."""
+        if self.masks is not None and not Path(self.masks).is_dir():
+            raise InputError(f"labels.masks: {self.masks!r} is no folder; expected one with <video>/<index>.png")
+
 
 class Labeller:
     """Labels shots, one after another; holds the network.
@@ -74,8 +91,7 @@ class Labeller:
     ) -> None:
         self.settings = settings or LabelSettings()
         s = self.settings
-        if s.foreground == "masks" and (s.masks is None or not Path(s.masks).is_dir()):
-            raise InputError(f"labels.masks: {s.masks!r} is no folder; expected one with <video>/<index>.png")
+        s.check_masks()
         self.model_sha256 = None if network is not None else sha256(resolve(s.model))
         self.network = load_model(s.model) if network is None else network
         size = (s.legacy.size, s.legacy.size) if s.method == "legacy" else chosen_short_side(s.short_side, s.quality)
@@ -188,9 +204,10 @@ def _index(row: Row) -> int:
 
 
 def _means(followed: Followed, alive: np.ndarray) -> dict[str, float | None]:
-    """Mean cycle error and similarity of the steps into live labels."""
+    """Mean cycle error and similarity of the steps into live labels; to repeat a frame is no step."""
     stepped = alive.copy()
     stepped[np.arange(len(alive)), alive.argmax(1)] = False  # nothing leads to where a label begins
+    stepped[:, [t for t in followed.repeats if t < alive.shape[1]]] = False
     result: dict[str, float | None] = {}
     for name, values in (("cycle_error", followed.cycle), ("similarity", followed.similarity)):
         known = values[:, : alive.shape[1]][stepped]

@@ -226,8 +226,14 @@ def open_labels(path: str | Path, row: dict[str, Any], seeds: int | None = None)
 
     ``row`` says of a folder what it does not itself: ``height``, ``width``, ``start`` and ``fps`` of the shot. Of its
     maps those of a grid of ``seeds`` a side are read, or of all cells.
+
+    Raises:
+        InputError: as :func:`read_published` and :func:`read_labels`, or a folder's ``row`` without size or start.
     """
     if Path(path).is_dir():
+        missing = [name for name in ("height", "width", "start") if row.get(name) is None]
+        if missing:
+            raise InputError(f"{row.get('shot')}: its row has no {missing[0]}, which label maps do not tell: {path}")
         size = (int(row["height"]), int(row["width"]))
         return read_published(path, size, seeds=seeds, start=int(row["start"]), fps=float(row.get("fps") or 25.0))
     return read_labels(path)

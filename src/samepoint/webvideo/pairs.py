@@ -26,7 +26,7 @@ class PairSettings(BaseModel):
     points: int = Field(40, ge=1)  # of a pair at most
     least: int = Field(4, ge=1)  # of a pair at least; a pair with fewer is drawn again
     gap: tuple[int, int | None] = (1, None)  # fewest and most frames between the two
-    power: float = 0.0  # a gap g is drawn with a chance proportional to g**power: 0 evenly, -1 near frames mostly
+    power: float = 0.0  # gaps g (balance pair: a shot's pairs) are as likely as g**power: 0 evenly, -1 near ones mostly
     source: Literal["any", "first"] = "any"  # any two frames, or the shot's first and a later one, as published
     swap: float = Field(0.5, ge=0, le=1)  # chance that the later frame comes first
     balance: Literal["class", "shot", "pair"] = "class"  # classes count alike, then shots; shots; or every pair
@@ -146,6 +146,8 @@ class PairSampler:
         if not len(gaps):
             return None
         chances = gaps.astype(np.float64) ** settings.power
+        if settings.balance == "pair":
+            chances *= self._pairs(labels.frames, gaps)
         gap = int(rng.choice(gaps, p=chances / chances.sum()))
         first = 0 if settings.source == "first" else int(rng.integers(labels.frames - gap))
         second = first + gap
@@ -191,9 +193,13 @@ class PairSampler:
         counts = []
         for row in self.labels:
             gaps = np.arange(shortest, min(row["frames"] - 1, longest or row["frames"]) + 1)
-            counts.append(float(len(gaps) if self.settings.source == "first" else (row["frames"] - gaps).sum()))
+            counts.append(float(self._pairs(row["frames"], gaps).sum()))
         weights: np.ndarray = np.array(counts) / sum(counts)
         return weights
+
+    def _pairs(self, frames: int, gaps: np.ndarray) -> np.ndarray:
+        """How many pairs a shot of so many frames has of each gap, as many as ``gaps``."""
+        return np.ones_like(gaps) if self.settings.source == "first" else frames - gaps
 
     def _read(self, shot: int) -> Labels:
         return open_labels(self.folder / str(self.labels[shot]["path"]), self.shots[shot])

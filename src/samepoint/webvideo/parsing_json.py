@@ -26,6 +26,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..errors import InputError
 from ..io.atomic import atomic_write
+from ..io.video import open_reader
 from .rows import Row
 from .safety import safe_name
 from .shots import ShotSettings
@@ -54,7 +55,8 @@ def read_parsing(path: str | Path, root: str | Path | None = None) -> ShotList:
     Args:
         path: the JSON file.
         root: where videos lie as ``<class>/<id>/<id>.mp4``, the published layout; rows of those that do have their
-            paths and status ``ok``, other videos ``found``.
+            paths and status ``ok``, other videos ``found``. What the list does not say of their pictures (``width``,
+            ``height``, ``fps``) is that of the file's header.
 
     Raises:
         InputError: no such file, not JSON, or not a list of shots: a gap or an overlap, numbers missing or negative.
@@ -217,7 +219,7 @@ def _second(video: Row, parts: Sequence[Row]) -> dict[str, Any]:
     first = parts[0] if parts else {}
     entry = {key: video.get(key) for key in ("class", "url", "licence", "sha256")}
     entry |= {key: video.get(key) or first.get(key) for key in ("fps", "width", "height")}
-    # A row of shots counts the frames that can be decoded, the video's own may be what its header says.
+    # What the video's own row counts; where it counts nothing, its shots, if they cover it from its first frame.
     covered = whole[-1]["end"] if whole and whole[0]["start"] == 0 else None
     entry |= {"n_frames": video.get("frames") or covered}
     entry["shots"] = [[shot["start"], shot["end"]] for shot in whole if shot.get("kept")]
@@ -275,16 +277,29 @@ def _none(video: Row, status: str, reason: str) -> Row:
 
 
 def _place(found: ShotList, root: Path) -> None:
-    paths = {}
+    known: dict[str, Row] = {}
     for video in found.videos:
         outer = _outer(video["video"])
         path = root / str(video["class"]) / outer / f"{outer}.mp4"
         if path.is_file() and path.resolve().is_relative_to(root.resolve()):
-            paths[video["video"]] = str(path.resolve())
-            video |= {"path": paths[video["video"]], "status": "ok"}
+            known[video["video"]] = {"path": str(path.resolve()), **_pictures(path, video)}
+            video |= {**known[video["video"]], "status": "ok"}
     for shot in found.shots:
-        if shot["video"] in paths:
-            shot["path"] = paths[shot["video"]]
+        if shot["video"] in known:
+            shot |= known[shot["video"]]
+
+
+def _pictures(path: Path, video: Row) -> Row:
+    """Size and rate as the row says, or else the file's header; nothing of a file that cannot be read."""
+    said = {key: video.get(key) for key in ("fps", "width", "height")}
+    if None not in said.values():
+        return said
+    try:
+        reader = open_reader(path)
+    except InputError:
+        return said
+    stated = {"fps": reader.fps, "width": reader.size[1], "height": reader.size[0]}
+    return {key: stated[key] if value is None else value for key, value in said.items()}
 
 
 def _outer(video: str) -> str:

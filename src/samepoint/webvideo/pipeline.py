@@ -134,9 +134,11 @@ def _listing(config: WebConfig) -> list[list[object]]:
 
     listing: list[list[object]] = []
     for path in config.search.lists:
-        listing.append([str(path), hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None])
+        digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+        listing.append([str(config.as_given(path)), digest])
     for folder in config.search.folders:
-        listing += [[str(file), file.stat().st_size] for file in sorted(files_below(folder))]
+        given, files = config.as_given(folder), sorted(files_below(folder))
+        listing += [[str(given / file.relative_to(folder)), file.stat().st_size] for file in files]
     return listing
 
 
@@ -172,11 +174,10 @@ def _downloads(config: WebConfig, catalogue: Catalogue, retry: bool) -> dict[str
 
 
 def _replaced(video: Row) -> bool:
-    """Whether another file lies where one of the user's own was."""
-    if video["source"] != "folder" or video["status"] != "ok":
-        return False
-    path = Path(video["path"])
-    return path.is_file() and path.stat().st_size != video["bytes"]  # one that is away, with its disk, may come back
+    """Whether another file lies where one of the user's own was, read or not; one that is away may come back."""
+    from .download import own_size
+
+    return video["bytes"] is not None and own_size(video) not in (None, video["bytes"])
 
 
 def _by_search(video: Row) -> bool:
@@ -257,7 +258,10 @@ def finished(stage: Stage, outcome: Outcome, digest: str) -> list[Row]:
 def _stand_in(stage: Stage, row: Row, status: str, reason: str) -> Row:
     """A row that only says why there are no results."""
     if stage == "download":
-        return {**row, "status": status, "reason": reason}
+        from .download import own_size
+
+        size = own_size(row)
+        return {**row, "status": status, "reason": reason, "bytes": row.get("bytes") if size is None else size}
     same = ("shot", "video", "class", "start", "end") if stage == "label" else ("video", "class", "path")
     result = {name: row[name] for name in same} | {"status": status, "reason": reason}
     return result if stage == "label" else {**result, "shot": row["video"], "kept": False}

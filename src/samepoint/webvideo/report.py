@@ -89,9 +89,7 @@ def report_collection(folder: str | Path) -> list[Path]:
     from .sheet import write_sheets
 
     folder = Path(folder)
-    if not (folder / "catalogue").is_dir():
-        raise InputError(f"{folder}: no collection of web videos; expected a folder with catalogue/ in it")
-    catalogue = Catalogue(folder)
+    catalogue = Catalogue.existing(folder)
     videos, shots, labels = (list(catalogue.rows(table)) for table in TABLES)
     written = write_report(folder / "report", videos, shots, labels)
     sheets, failed = write_sheets(folder, videos, shots, labels)

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from .attempts import persist
 from .duplicates import DuplicateSettings, hash_thumbnail, hash_video, merge
-from .filters import Filter, Licence, Window, youtube_search
+from .filters import Filter, Licence, Window, check_durations, youtube_search
 from .info import address, of_info, tool_versions, url_id, video_id
 from .listing import read_folder, read_list
 from .network import NetworkSettings
@@ -65,8 +65,12 @@ class SearchSettings(NetworkSettings):
         if not (self.classes or self.playlists or self.lists or self.folders):
             raise ValueError("expected at least one of classes, playlists, lists and folders")
         empty = [name for name, window in ((str(w), _window(w)) for w in self.windows) if window.empty]
-        if empty or Window(self.after, self.before).empty:
+        overall = Window(self.after, self.before)
+        if empty or overall.empty:
             raise ValueError(f"expected the earlier day first, got {empty[0] if empty else (self.after, self.before)}")
+        if self.classes and self.windows and all(_window(value).within(overall).empty for value in self.windows):
+            raise ValueError("expected a window with days that after and before leave; there is none")
+        check_durations(self.min_duration, self.max_duration)
         return self
 
 
