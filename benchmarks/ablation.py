@@ -90,7 +90,7 @@ def configuration(
                 "labelled": {"pairs": 1},
             },
             "loss": {"refinement": 0.0, **loss},
-            "teacher": {"model": str(teacher), "outputs": [10]} if teacher else {},
+            "teacher": {"model": str(teacher), "outputs": [10]} if teacher and "relation" in loss else {},
             "optimiser": {"rate": 1e-3, "warmup": 20},
             "calibration": {"clips": 0},
             "checkpoint_every": 50,

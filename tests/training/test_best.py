@@ -114,11 +114,10 @@ def test_a_validation_that_fails_costs_no_steps_and_is_made_up_for(tmp_path: Pat
     assert [line["step"] for line in scored] == [2, 4, 6]
 
 
-def test_half_a_file_of_a_killed_run_goes_and_so_does_the_best_of_another(tmp_path: Path) -> None:
+def test_half_a_file_of_a_killed_run_goes(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     folder.mkdir()
     (folder / ".0123.part.safetensors").touch()
-    (folder / "best.safetensors").touch()
     run(TinyTask(SETTINGS), SETTINGS, tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == ["last.pt", "step-00000004.pt"]
 

@@ -10,6 +10,7 @@ import pytest
 from samepoint.datasets.augment import Augmentation
 from samepoint.errors import InputError
 from samepoint.training.config import AugmentConfig, FeaturesConfig, GapConfig, load_config
+from samepoint.training.matching_config import load_matching_config
 from samepoint.training.recipes import FeaturesTask
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -33,11 +34,40 @@ TINY = CONFIGS / "tiny.yaml"
         ("loss.cycle.weight=-1", r"loss\.cycle\.weight: .*greater than or equal to 0"),
         ("loss.soft_targets.teacher_norm=width", r"loss\.soft_targets\.teacher_norm: .*'channel' or 'height'"),
         ("resnet.depth=19", r"resnet\.depth: .*18, 34, 50 or 101"),
+        ("trackers=[tensorboard, tensorboard]", r"trackers: each tracker can be named once"),
+        ("seed=99999999999999999999999", r"seed: .*less than 9223372036854775808"),
+        ("optimiser.rate=.inf", r"optimiser\.rate: .*finite number"),
+        ("loss.temperature=.nan", r"loss\.temperature: .*finite number"),
+        ("data.real.gap.between=[1, .inf]", r"data\.real\.gap\.between\.1: .*finite number"),
+        ("loss.matching=[0, -1, 1]", r"loss\.matching\.1: .*greater than or equal to 0"),
+        ("optimiser.milestones=[0.5]", r"optimiser: milestones are of schedule: steps, and the schedule is cosine"),
+        ("optimiser={schedule: steps, milestones: [0.5, 5]}", r"optimiser\.milestones\.1: .*less than 1"),
+        ("calibration.short_side=0", r"calibration\.short_side: .*greater than or equal to 16"),
+        ("calibration.size=[64, 1]", r"calibration\.size\.1: .*greater than or equal to 16"),
     ],
 )
 def test_mistakes_are_named(override: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_config(TINY, [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trackers=[wandb, wandb]", r"trackers: each tracker can be named once"),
+        ("seed=9223372036854775808", r"seed: .*less than 9223372036854775808"),
+        ("loss.cross.tolerance=.inf", r"loss\.cross\.tolerance: .*finite number"),
+        ("optimiser.milestones=[0.5]", r"optimiser: milestones are of schedule: steps, and the schedule is cosine"),
+    ],
+)
+def test_mistakes_of_a_matcher_are_named(override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_matching_config(CONFIGS / "tiny-matching.yaml", [override])
+
+
+def test_values_of_clips_are_finite_too() -> None:
+    with pytest.raises(InputError, match=r"data\.clip\.plain: nan given; .*finite number"):
+        load_config(TINY, ["data.clip.plain=.nan"]).data.clip_settings()
 
 
 def test_published_recipes_say_what_was_published() -> None:
@@ -46,7 +76,7 @@ def test_published_recipes_say_what_was_published() -> None:
     assert (fgvc.resnet.depth, fgvc.resnet.strides, fgvc.resnet.colour) == (18, (1, 1, 1, 4), "lab")
     loss = fgvc.loss
     assert (loss.reconstruction.weight, loss.soft_targets.weight, loss.adversary.weight) == (1, 1, 1)
-    assert (loss.on_rendered, loss.on_pairs, loss.on_clips) == (False, True, True)
+    assert (fgvc.on_rendered, loss.on_pairs, loss.on_clips) == (False, True, True)
     assert (fgvc.data.real.augment.build((256, 256)), fgvc.data.labelled.augment.build((256, 256))) == (
         dataclasses.replace(Augmentation.fgvc_real(), **_KEPT),
         dataclasses.replace(Augmentation.fgvc_flow(), aspect=AugmentConfig().aspect, **_KEPT),

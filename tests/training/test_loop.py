@@ -19,7 +19,7 @@ from torch import Tensor
 
 from samepoint.errors import InputError, MissingExtraError
 from samepoint.training.averaging import AveragedWeights
-from samepoint.training.checkpoints import load_checkpoint
+from samepoint.training.checkpoints import load_checkpoint, save_checkpoint
 from samepoint.training.draws import seed_draws
 from samepoint.training.loop import run
 from samepoint.training.loop_config import LoopConfig
@@ -169,7 +169,8 @@ def test_a_loss_that_is_not_finite_is_named_and_the_state_before_it_kept(tmp_pat
     settings = config(accumulation=2, checkpoint_every=100)
     whole = trained(tmp_path / "whole", settings)
     spoilt = TinyTask(settings, spoilt=7)
-    message = r"loss is not finite at step 3 \(micro-batch 1 of process 0, data index 7: rows of 7\).*last\.pt"
+    where = r"micro-batch 1 of process 0, data index 7: rows of 7"
+    message = rf"loss is not finite at step 3 \({where}\); the state before it is .*last\.pt"
     with pytest.raises(FloatingPointError, match=message):
         run(spoilt, settings, tmp_path / "part")
     assert last(tmp_path / "part")["step"] == 3
@@ -252,6 +253,31 @@ def test_weights_that_are_ruined_already_do_not_replace_a_checkpoint(tmp_path: P
     with pytest.raises(FloatingPointError, match="last good state"):
         run(Ruined(settings), settings, tmp_path)
     assert last(tmp_path)["step"] == 2
+
+
+@pytest.mark.parametrize("spoilt", [2, 3])
+def test_weights_that_an_update_ruins_are_neither_kept_nor_exported(tmp_path: Path, spoilt: int) -> None:
+    class Wild(TinyTask):
+        def updated(self) -> None:
+            self.updates = getattr(self, "updates", 0) + 1
+            if self.updates == spoilt:
+                with torch.no_grad():
+                    self.exported[0].weight.fill_(torch.inf)
+
+    task = Wild(config(steps=3, checkpoint_every=1))
+    with pytest.raises(FloatingPointError, match=rf"not finite after step {spoilt}; the last good state is .*last\.pt"):
+        run(task, task.settings, tmp_path)
+    assert task.finished is None
+    assert last(tmp_path)["step"] == spoilt - 1
+
+
+def test_a_checkpoint_that_is_ruined_is_not_gone_on_from(tmp_path: Path) -> None:
+    trained(tmp_path)
+    state = last(tmp_path)
+    state["average"]["0.weight"].fill_(torch.nan)
+    save_checkpoint(tmp_path / "checkpoints" / "last.pt", state)
+    with pytest.raises(InputError, match=r"last\.pt: weights that are not finite; put an earlier one in its place"):
+        run(TinyTask(config()), config(), tmp_path, resume=True)
 
 
 def test_validation_sees_the_average_and_training_does_not(tmp_path: Path) -> None:

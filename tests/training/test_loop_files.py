@@ -111,6 +111,23 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew(tmp_path: Path) ->
     assert Checkpoints(tmp_path).open(True) is None
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_whose_last_checkpoint_is_gone_keeps_what_is_left(tmp_path: Path, resume: bool) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    for step in (2, 4, 6):
+        checkpoints.save(state(step))
+    (tmp_path / "config.yaml").write_text("steps: 8")
+    checkpoints.best.write_bytes(b"good")
+    checkpoints.last.unlink()
+    with pytest.raises(InputError, match=r"last\.pt: is missing; to go on, put .*step-00000004\.pt in its place"):
+        Checkpoints(tmp_path).open(resume)
+    for path in checkpoints.folder.glob("step-*.pt"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"last\.pt: is missing, but best\.safetensors is there"):
+        Checkpoints(tmp_path).open(resume)
+    assert checkpoints.best.exists()
+
+
 def test_one_checkpoint_where_one_is_asked_for(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=1)
     for step in (2, 4):
@@ -149,6 +166,20 @@ def test_a_log_goes_on_after_the_step_it_resumes_from(tmp_path: Path) -> None:
     ]
     Log(path, 0)
     assert path.read_text() == ""
+
+
+def test_what_a_step_has_once_is_in_the_log_once(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log.jsonl", 0)
+    log.write({"step": 2, "loss": 0.5})
+    log.note({"step": 2, "calibration": 1, "copied": 1})
+    again = Log(log.path, 2)
+    again.note({"step": 2, "calibration": 2})
+    again.note({"step": 3, "calibration": 3})
+    assert [json.loads(line) for line in log.path.read_text().splitlines()] == [
+        {"step": 2, "loss": 0.5},
+        {"step": 2, "calibration": 2},
+        {"step": 3, "calibration": 3},
+    ]
 
 
 def test_tensorboard_has_figures_and_pictures(tmp_path: Path) -> None:

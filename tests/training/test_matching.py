@@ -17,6 +17,7 @@ from samepoint.io.images import write_image
 from samepoint.models.matcher import Matcher
 from samepoint.models.weights import load_model, read_metadata
 from samepoint.training.matching import train_matching
+from samepoint.training.matching_checks import check_matching
 from samepoint.training.matching_config import MatchingConfig, load_matching_config
 from samepoint.training.matching_data import CrossPairs, KeypointPairs, PairItem
 from samepoint.training.matching_objectives import MatchBatch, MatchingObjectives
@@ -137,6 +138,8 @@ def test_target_pairs_have_colours_of_their_own(videos: Path, tmp_path: Path) ->
         (["loss.web=1"], r"set data\.collection"),
         (["loss.keypoints=1"], r"set data\.labelled"),
         (["loss.adversary=1"], "needs a target domain"),
+        (["loss.warps=0", "loss.distillation=1"], r"loss\.distillation: learns from the pictures of other objectives"),
+        (["loss.warps=0", "loss.relation=1"], r"loss\.relation: learns from the pictures of other objectives"),
         (
             ["data.target={cross: true, pairs: {benchmark: pf-pascal, root: x}}"],
             r"data\.target: pairs and cross are two",
@@ -148,9 +151,43 @@ def test_what_an_objective_lacks_is_said(videos: Path, tmp_path: Path, changes: 
         PairBatches(config(tmp_path, f"data.videos={videos}", *changes), 64)
 
 
+def test_a_collection_that_is_not_there_is_said_and_not_made(tmp_path: Path) -> None:
+    asked = ("loss.warps=0", "loss.web=1", f"data.collection={tmp_path / 'mistyped'}")
+    with pytest.raises(InputError, match="mistyped: no collection of web videos"):
+        PairBatches(config(tmp_path, *asked), 64)
+    assert not (tmp_path / "mistyped").exists()
+
+
 def test_a_distillation_without_teacher_is_refused(videos: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"loss\.distillation: learns from a teacher"):
         MatchingTask(config(tmp_path, f"data.videos={videos}", "loss.distillation=1"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["parts=[backbone]"], "parts: backbone given, but there is no init"),
+        (["data.target.cross=true"], r"data\.target\.cross: is the adversary's, whose weight is 0"),
+    ],
+)
+def test_what_would_be_of_no_effect_is_refused(tmp_path: Path, changes: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        MatchingTask(config(tmp_path, "data.videos=x", "validate_every=0", *changes))
+
+
+def test_a_teacher_that_nothing_asks_is_told(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"teacher\.model: nowhere is not used"):
+        check_matching(config(tmp_path, "teacher.model=nowhere", "validate_every=0"))
+
+
+def test_of_pairs_across_alone_no_confidence_can_be_fitted(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    across = ["loss.cross.weight=1", "validate_every=0"]
+    with pytest.warns(UserWarning, match=r"of loss\.cross alone no match is known, so confidence is not fitted"):
+        check_matching(config(tmp_path, *across, "loss.warps=0"))
+    recwarn.clear()
+    check_matching(config(tmp_path, *across, "loss.warps=0", "calibration.pairs=0"))
+    check_matching(config(tmp_path, *across))
+    assert not recwarn.list
 
 
 def test_of_centred_maps_the_running_average_is_taken_away(videos: Path, teacher: Path, tmp_path: Path) -> None:
@@ -205,6 +242,8 @@ def test_all_objectives_together(videos: Path, collection: Path, teacher: Path, 
         assert np.isfinite(logged[name]), name
     matcher = load_model(weights)
     assert isinstance(matcher, Matcher)
+    assert logged["right"] == pytest.approx((logged["right_warps"] + logged["right_web"]) / 2, abs=1e-5)
+    assert "match_4" not in logged
     assert read_metadata(weights)["training"]["loss"]["web"] == 1
     # Labels of the teacher's features too.
     train_matching(config(tmp_path / "other", *QUICK, *EVERYTHING, *sources, "loss.cross.labels=teacher"))
@@ -225,6 +264,20 @@ def test_a_matcher_learns_warps(videos: Path, tmp_path: Path) -> None:
         optimiser.step()
         losses.append(figures["warps"])
     assert losses[-1] < 0.7 * losses[0], losses
+
+
+def test_what_kinds_of_pairs_have_in_common_is_logged_as_their_mean(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["loss.web=1", "loss.contrastive={weight: 0.5, width: 8}", "loss.warps=1"]
+    made = config(tmp_path, f"data.videos={videos}", *asked)
+    batch = PairBatches(config(tmp_path, f"data.videos={videos}"), 64)[0]
+    objectives = MatchingObjectives(Matcher(made.model), made.loss, 64, None)
+    values = iter([1.0, 3.0])
+    monkeypatch.setattr(MatchingObjectives, "_contrast", lambda *_: torch.tensor(next(values)))
+    total, figures = objectives(batch._replace(web=batch.warps), 0.5)
+    assert figures["contrastive"] == 2.0
+    assert total.item() == pytest.approx(figures["warps"] + figures["web"] + 0.5 * (1 + 3), rel=1e-5)
 
 
 def test_the_averaged_matcher_follows_and_does_not_learn(videos: Path, tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ import torch
 from samepoint.models.matcher import Matcher, MatcherConfig
 from samepoint.models.resnet import ResNet
 from samepoint.models.weights import read_metadata, resolve, save_weights
-from samepoint.training.config import load_config
+from samepoint.training.config import TeacherConfig, load_config
 from samepoint.training.matching_task import metadata_of
-from samepoint.training.origins import origin_of
+from samepoint.training.origins import Origin, origin_of, origin_of_teacher
 from samepoint.training.recipes import metadata_of as features_metadata_of
+from samepoint.training.teacher import load_teacher
 from tests.training.test_matching import config
 from tests.training.test_recipes import TINY
 
@@ -74,6 +75,45 @@ def test_files_of_others_have_the_licence_of_their_release(tmp_path: Path) -> No
     assert origin.licence == "BSD-3-Clause"
     assert "torchvision" in origin.data
     assert origin_of("backbone", None) == origin_of("backbone", "fgvc-untrained") == []
+
+
+def test_a_teacher_counts_where_it_is_asked(cats: Path, tmp_path: Path) -> None:
+    base = read_metadata(resolve("samepoint-base"))["data"]
+    taught = [f"output={tmp_path}", "teacher.model=samepoint-base"]
+    rendered = "rendered clips of procedural textures"
+    found = features_metadata_of(load_config(TINY, taught))
+    assert found["data"] == f"{rendered}; teacher samepoint-base: {base}"
+    assert features_metadata_of(load_config(TINY, [*taught, "loss.soft_targets.weight=0"]))["data"] == rendered
+    both = ["loss.distillation=1", f"teacher.model={cats}", "init=samepoint-base"]
+    assert said(tmp_path, *both) == (
+        f"my-videos; init samepoint-base: {base}; teacher cats.safetensors: CATs, 2021",
+        "GPL-3.0",
+    )
+    assert said(tmp_path, f"teacher.model={cats}") == ("my-videos", "Apache-2.0")
+
+
+def test_of_a_training_s_checkpoint_the_teacher_in_it_counts(tmp_path: Path) -> None:
+    tensors = ResNet.fgvc().state_dict()
+    both = {f"{part}.{name}": value for part in ("backbone", "teacher.backbone") for name, value in tensors.items()}
+    torch.save({"state_dict": both}, tmp_path / "epoch.pth")
+    teacher = TeacherConfig(model=str(tmp_path / "epoch.pth"))
+    assert load_teacher(teacher) is not None
+    (origin,) = origin_of_teacher(teacher)
+    assert origin.data.startswith("teacher epoch.pth: ")
+    assert "not stated" not in origin.data
+
+
+def test_a_teacher_of_the_hub_has_its_name_there(cats: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("samepoint.models.hub.download", lambda repository, file=None: cats)
+    for file in (None, "cats.safetensors"):
+        assert origin_of_teacher(TeacherConfig(model="owner/name", file=file)) == [
+            Origin("teacher owner/name: CATs, 2021", "GPL-3.0")
+        ]
+
+
+def test_where_the_run_lay_is_no_part_of_what_was_trained(tmp_path: Path) -> None:
+    assert "output" not in metadata_of(config(tmp_path))["training"]
+    assert "output" not in features_metadata_of(load_config(TINY, [f"output={tmp_path}"]))["training"]
 
 
 def test_features_inherit_too(cats: Path, tmp_path: Path) -> None:

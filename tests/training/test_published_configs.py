@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from samepoint.training.checks import check_features
 from samepoint.training.config import load_config
+from samepoint.training.matching_checks import check_matching
+from samepoint.training.matching_config import load_matching_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -133,6 +136,32 @@ def test_every_constant_is_the_published_one(name: str, published: dict[str, Any
 def _of(found: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
     """The part of ``found`` whose keys ``asked`` has."""
     return {key: _of(found[key], value) if isinstance(value, dict) else found[key] for key, value in asked.items()}
+
+
+FEATURES = sorted(path.stem for path in CONFIGS.glob("*.yaml") if "match" not in path.stem and "web" not in path.stem)
+DOCUMENTED = [
+    ("cpu-base", ["init=x", "steps=0", "calibration.clips=128", "calibration.crossing=1", "calibration.rounds=0"]),
+    ("cpu-crossing", ["init=samepoint-base"]),
+]
+MATCHERS = ["tiny-matching", "cpu-match", "ssscweb-pf", "ssscweb-spair"]
+DISTILLED = [
+    *("init=x", "parts=[backbone]", "optimiser.backbone=0", "model.frozen=true", "loss.warps=1", "loss.distillation=0"),
+    *("loss.centred=false", "loss.relation=0", "loss.cross.weight=0", "teacher.model=null"),
+]
+TRANSFER = ["init=x", "loss.web=0", "loss.adversary=0", "loss.keypoints=1"]
+MATCHERS_DOCUMENTED = [("cpu-match", DISTILLED), ("cpu-match", ["loss.cross.weight=0"]), ("ssscweb-pf", TRANSFER)]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("name", "changes"), [*((name, []) for name in FEATURES), *DOCUMENTED])
+def test_no_key_of_features_contradicts_another(name: str, changes: list[str]) -> None:
+    check_features(load_config(CONFIGS / f"{name}.yaml", ["validate_every=0", *changes]))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("name", "changes"), [*((name, []) for name in MATCHERS), *MATCHERS_DOCUMENTED])
+def test_no_key_of_a_matcher_contradicts_another(name: str, changes: list[str]) -> None:
+    check_matching(load_matching_config(CONFIGS / f"{name}.yaml", ["validate_every=0", *changes]))
 
 
 def test_videos_of_ones_own_are_read_where_all_configurations_take_them() -> None:

@@ -18,7 +18,9 @@ from samepoint.io.images import write_image
 from samepoint.models.network import PointNetwork
 from samepoint.models.resnet import ResNet
 from samepoint.models.weights import load_model, read_metadata, sha256
+from samepoint.training.checks import check_features
 from samepoint.training.config import load_config
+from samepoint.training.data import RenderedBatches
 from samepoint.training.features import train
 from samepoint.training.recipes import Batches, FeaturesTask, student_of
 from tests.datasets import test_flyingthings
@@ -156,14 +158,12 @@ def tiny_weights(tmp_path: Path) -> Path:
     return train(load_config(TINY, [f"output={tmp_path / 'first'}", *QUICK]))
 
 
+LEFT = ["optimiser.encoder=0"]
+LEFT += [f"loss.{name}.weight=0" for name in ("reconstruction", "soft_targets", "adversary", "random_walk", "cycle")]
+
+
 def test_an_encoder_left_as_it_is_stays_so_to_the_last_bit(tiny_weights: Path, tmp_path: Path) -> None:
-    given = [
-        f"output={tmp_path / 'second'}",
-        f"init={tiny_weights}",
-        "optimiser.encoder=0",
-        "loss.refinement=1",
-        *QUICK,
-    ]
+    given = [f"output={tmp_path / 'second'}", f"init={tiny_weights}", "loss.refinement=1", *LEFT, *QUICK]
     before, after = (load_model(path).state_dict() for path in (tiny_weights, train(load_config(TINY, given))))
     changed = {key.split(".")[0] for key, value in after.items() if not torch.equal(value, before[key])}
     assert "encoder" not in changed
@@ -182,10 +182,57 @@ def test_the_encoder_has_a_share_of_the_rate(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        (["optimiser.encoder=0", "loss.refinement=0"], "only the refiner"),
+        ([*LEFT, "loss.refinement=0"], "only the refiner"),
+        (
+            [*LEFT, "loss.cycle.weight=1"],
+            r"optimiser\.encoder: 0 given, .*learns by loss\.cycle\.weight; set 0",
+        ),
+        ([*LEFT, "loss.soft_targets.weight=1"], r"learns by loss\.soft_targets\.weight"),
+        ([*LEFT, "loss.matching=[0, 0, 1]"], r"learns by loss\.matching;"),
         (["optimiser.encoder=0.1", "resnet.depth=18", "model={}", "loss.refinement=0"], "all encoder"),
     ],
 )
 def test_an_encoder_that_cannot_be_left_is_told(changes: list[str], told: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=told):
         FeaturesTask(load_config(TINY, [f"output={tmp_path / 'run'}", *changes]))
+
+
+def test_an_encoder_is_left_by_the_configuration_for_it_and_where_nothing_is_learnt() -> None:
+    check_features(load_config(CONFIGS / "cpu-refiner.yaml", ["validate_every=0"]))
+    check_features(load_config(CONFIGS / "cpu-base.yaml", ["init=x", "steps=0", "optimiser.encoder=0"]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["data.pairs=7"], r"data\.pairs: 7 given, but a clip of 3 \(data\.frames\) has 6"),
+        (["data.real.frames=2"], r"data\.real\.frames: 2 given, but loss\.random_walk\.nearest is 2"),
+        (
+            ["loss.random_walk.nodes=patches", "loss.random_walk.patch=65"],
+            r"loss\.random_walk\.patch: 65 given, but clips have 64 x 64 pixels",
+        ),
+        (
+            ["resnet={}", "model={}", "loss.matching=[1, 1, 0]", "loss.refinement=0", *LEFT[1:]],
+            "every objective has weight 0",
+        ),
+    ],
+)
+def test_keys_that_contradict_each_other_are_told(changes: list[str], told: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=told):
+        FeaturesTask(load_config(TINY, [f"output={tmp_path / 'run'}", *changes]))
+
+
+def test_as_many_pairs_as_a_short_clip_has_where_none_are_asked_for(tmp_path: Path) -> None:
+    config = load_config(TINY, ["output=x", "data.frames=2", "data.pairs=6"])
+    check_features(config)
+    batch = RenderedBatches(config.data, 0, 1)[0]
+    assert len(batch.source) == config.data.clips * 2 * config.data.points
+
+
+@pytest.mark.parametrize("soft", ["loss.soft_targets.weight=0", "loss.soft_targets.label=gaussian"])
+def test_a_teacher_that_nothing_asks_is_told_and_not_loaded(soft: str) -> None:
+    asked = ["output=x", "teacher.model=nowhere.pth"]
+    with pytest.raises(InputError, match=r"nowhere\.pth"):
+        FeaturesTask(load_config(TINY, asked))
+    with pytest.warns(UserWarning, match=r"teacher\.model: nowhere\.pth is not used"):
+        FeaturesTask(load_config(TINY, [*asked, soft]))

@@ -37,6 +37,25 @@ def test_a_run_that_would_learn_something_else_is_not_gone_on_with(tmp_path: Pat
     assert (tmp_path / "config.yaml").read_text() == before
 
 
+def test_fewer_steps_than_are_done_are_refused(tmp_path: Path) -> None:
+    train(config(tmp_path))
+    before = (tmp_path / "config.yaml").read_text()
+    with pytest.raises(InputError, match=r"steps: 1 given, but .* holds a run that has taken 2 already"):
+        train(config(tmp_path, "steps=1"), resume=True)
+    assert (tmp_path / "config.yaml").read_text() == before
+
+
+def test_weights_of_a_run_without_checkpoints_are_not_overwritten(tmp_path: Path) -> None:
+    path = train(config(tmp_path, "steps=0"))
+    path.write_bytes(b"mine")
+    for steps, resume in ((0, False), (1, False), (1, True)):
+        with pytest.raises(InputError, match=r"model\.safetensors: is there already, without a checkpoint"):
+            train(config(tmp_path, f"steps={steps}", "seed=1"), resume=resume)
+    assert path.read_bytes() == b"mine"
+    train(config(tmp_path, "steps=0"), resume=True)
+    assert path.read_bytes() != b"mine"
+
+
 def test_more_steps_watched_otherwise_and_at_another_rate(tmp_path: Path) -> None:
     train(config(tmp_path))
     free = ["steps=3", "log_every=2", "checkpoint_every=7", "keep=1", "device=cpu", "optimiser.rate=0.0001"]

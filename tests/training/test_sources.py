@@ -164,6 +164,24 @@ def test_rendered_pairs_by_index() -> None:
     assert isinstance(default_collate(items), FlowItem)
 
 
+@pytest.mark.parametrize(
+    ("gap", "drawn"), [(Gap((2, 4)), {2, 3, 4}), (Gap(weights={3: 1.0, 50: 0.0}), {3})], ids=["between", "weights"]
+)
+def test_gaps_of_rendered_pairs_are_those_asked_for_however_short_training_s_clips_are(
+    gap: Gap, drawn: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = ClipSettings(frames=2, size=(16, 16), layers=(1, 1))
+    source = RenderedPairs.of(small, ProceduralTextures(4), seed=5, gap=gap)
+    assert source.clips.settings.frames == max(drawn) + 1
+    clip, found = source.clips.clip(0), set()
+    plain = type(clip).flow
+    monkeypatch.setattr(type(clip), "flow", lambda self, a, b: found.add(abs(a - b)) or plain(self, a, b))
+    monkeypatch.setattr(source, "_clip", lambda _: clip)
+    for index in range(30):
+        source.pair(index)
+    assert found == drawn
+
+
 def test_what_cannot_be() -> None:
     clips = SyntheticClips(ClipSettings(frames=2, size=SIZE))
     with pytest.raises(InputError, match="same_view"):
@@ -171,6 +189,6 @@ def test_what_cannot_be() -> None:
     with pytest.raises(InputError, match="at least 2 expected"):
         RenderedPairs(SyntheticClips(ClipSettings(frames=1, size=SIZE)))
     with pytest.raises(InputError, match="gap of rendered pairs in seconds"):
-        RenderedPairs(clips, gap=Gap((0.1, 0.2), unit="seconds"))
+        RenderedPairs.of(clips.settings, ProceduralTextures(4), gap=Gap((0.1, 0.2), unit="seconds"))
     with pytest.raises(InputError, match="pairs of each clip"):
         RenderedPairs(clips, each=0)

@@ -96,16 +96,20 @@ def _progress() -> Iterator[tuple[Callable[[Mapping[str, float]], None], Callabl
 
 
 def _line(record: Mapping[str, float]) -> str:
-    """Loss, accuracy within cells, speed and time left, as far as the record has them.
+    """Loss, accuracy within cells or a tenth of the side, speed and time left, as far as the record has them.
 
     >>> _line({"loss": 1.23456, "match_1": 0.5, "match_2": 0.625, "match_4": 0.75, "left": 3725.0})
     'loss 1.235, 50/62/75 % within 1/2/4 cells, 1:02:05 left'
+    >>> _line({"loss": 1.23456, "right": 0.75})
+    'loss 1.235, 75 % within 0.1 of the side'
     """
     parts = [f"loss {record['loss']:.4g}"] if "loss" in record else []
     cells = [reach for reach in (1, 2, 4) if f"match_{reach}" in record]
     if cells:
         shares = "/".join(f"{100 * record[f'match_{reach}']:.0f}" for reach in cells)
         parts.append(f"{shares} % within {'/'.join(map(str, cells))} cells")
+    if "right" in record:
+        parts.append(f"{100 * record['right']:.0f} % within 0.1 of the side")
     if "images_per_second" in record:
         parts.append(f"{record['images_per_second']:.3g} images/s")
     if "left" in record:

@@ -200,7 +200,7 @@ def _item_table(group: Group) -> Table:
     return Table(title, (_facts(group), f"{_metric(metric).name} of each item."), tuple(columns), tuple(rows))
 
 
-def _of_all(metrics: Mapping[str, float], metric: str) -> float | None:
+def _of_all(metrics: Mapping[str, float | None], metric: str) -> float | None:
     """What the set has of a metric of items: pairs of pictures are averaged in two ways, of which this is by pairs."""
     return metrics.get(metric, metrics.get(f"{metric} pair"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import cv2
@@ -26,7 +25,7 @@ def working_size(size: tuple[int, int], wanted: WorkingSize) -> tuple[int, int]:
 def check_working_size(wanted: object) -> None:
     """Raise InputError for what is no working size."""
     numbers = wanted if isinstance(wanted, tuple) else () if wanted is None else (wanted,)
-    if len(numbers) > 2 or not all(isinstance(number, Integral) and number >= 1 for number in numbers):
+    if len(numbers) > 2 or not all(isinstance(number, (int, np.integer)) and number >= 1 for number in numbers):
         raise InputError(f"size: {wanted!r} given; a short side of 1 pixel or more, (H, W) or None expected")
 
 

@@ -55,8 +55,11 @@ class Checkpoints:
         """The state to go on from, if asked for; None for a new run, or one killed before its first checkpoint.
 
         Raises:
-            InputError: nothing readable to resume, or a run already there and ``resume`` not asked for.
+            InputError: nothing readable to resume, or a run already there and ``resume`` not asked for; or of a run
+                only what lies beside its ``last.pt`` is left.
         """
+        if not self.last.exists():
+            self._check_nothing_is_left()
         if not resume:
             if self.last.exists():
                 raise InputError(f"{self.folder.parent}: holds a run already; resume it or choose another output")
@@ -71,10 +74,8 @@ class Checkpoints:
         """Remove what a killed run left half-written, and checkpoints of later steps than the one resumed from."""
         for path in self.folder.glob(".*.part.*"):
             path.unlink(missing_ok=True)
-        if self._step is None:
-            self.best.unlink(missing_ok=True)
         for path in self._earlier():
-            if self._step is None or _step_of(path) >= self._step:
+            if self._step is not None and _step_of(path) >= self._step:
                 path.unlink(missing_ok=True)
 
     def save(self, state: dict[str, Any]) -> None:
@@ -86,6 +87,13 @@ class Checkpoints:
         earlier = self._earlier()
         for path in earlier[: max(0, len(earlier) - (self.keep - 1))]:
             path.unlink(missing_ok=True)
+
+    def _check_nothing_is_left(self) -> None:
+        """What a run has kept is not taken for nothing because its last checkpoint is gone."""
+        if earlier := self._earlier():
+            raise InputError(f"{self.last}: is missing; to go on, put {earlier[-1]} in its place and resume")
+        if self.best.exists():
+            raise InputError(f"{self.last}: is missing, but {self.best.name} is there; choose another output")
 
     def _earlier(self) -> list[Path]:
         return sorted(self.folder.glob("step-*.pt"), key=_step_of)

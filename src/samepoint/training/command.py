@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from pydantic import BaseModel
 
+from ..errors import InputError
 from ..io.config_file import write_config
 from .checkpoints import Checkpoints
 from .draws import kept_draws
@@ -42,16 +43,22 @@ def train_task(
     """Train what ``make`` makes of a configuration, in the run's folder; returns the path of the weights.
 
     Raises:
-        InputError: bad configuration, nothing to resume, a run to resume that learns something else, or a run already
-            in the folder and ``resume`` not asked for.
+        InputError: bad configuration, nothing to resume, a run to resume that learns something else or has more steps
+            behind it, or a run already in the folder and ``resume`` not asked for.
         MissingExtraError: accelerate is not installed.
         FloatingPointError: the loss is not finite; the state before it is the last checkpoint.
     """
     settings: Config = config  # type: ignore[assignment]
     folder = Path(settings.output)
     # Before the work of building, and before anything is written.
-    if Checkpoints(folder).open(resume) is not None:
+    state, steps = Checkpoints(folder).open(resume), settings.loop().steps
+    if state is not None:
         check_unchanged(config, folder / "config.yaml")
+        if state["step"] > steps:
+            raise InputError(f"steps: {steps} given, but {folder} holds a run that has taken {state['step']} already")
+    elif weights_of(folder).exists() and not (resume and steps == 0):
+        # Of a run of no steps, or of one whose checkpoints were removed: there is no state to go on from.
+        raise InputError(f"{weights_of(folder)}: is there already, without a checkpoint; choose another output")
     with kept_draws():
         torch.manual_seed(settings.seed)
         task = make(config, reading)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from ..datasets.augment import Augmentation
 from ..datasets.synthetic import ClipSettings
@@ -18,13 +18,13 @@ from ..errors import InputError
 from ..io.config_file import read_config
 from ..models.colour import ColourSpace
 from ..models.network import NetworkConfig
-from .loop_config import LoopConfig, Tracker
+from .loop_config import LoopConfig, Seed, Strict, TrackerNames
 from .losses import Label, TeacherNorm
 from .schedule import learning_rate
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+_Weight = Annotated[float, Field(ge=0)]
+_Share = Annotated[float, Field(gt=0, lt=1)]
+_Side = Annotated[int, Field(ge=16)]  # pixels
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def _as_values() -> Iterator[None]:
         raise ValueError(str(error)) from None
 
 
-class AugmentConfig(_Strict):
+class AugmentConfig(Strict):
     """What is drawn for a clip; the keys of :class:`~samepoint.datasets.augment.Augmentation`, but its size."""
 
     area: tuple[float, float] | None = (0.6, 1.0)  # share of the picture that a crop covers; null: cut out unscaled
@@ -69,7 +69,7 @@ class PairAugmentConfig(AugmentConfig):
     area: tuple[float, float] | None = None
 
 
-class GapConfig(_Strict):
+class GapConfig(Strict):
     """Time between neighbouring frames of a clip; one draw a clip."""
 
     between: tuple[float, float] = (1, 5)
@@ -92,7 +92,7 @@ class PairGapConfig(GapConfig):
     between: tuple[float, float] = (1, 4)
 
 
-class RealConfig(_Strict):
+class RealConfig(Strict):
     """Unlabelled clips of real videos; read only if an objective asks for them."""
 
     videos: str | None = None  # a folder of videos; data.videos without
@@ -110,7 +110,7 @@ class RealConfig(_Strict):
     augment_on: Literal["workers", "device"] = "workers"  # device: where the network is, by the same draws
 
 
-class LabelledConfig(_Strict):
+class LabelledConfig(Strict):
     """Pairs of frames with flow, for soft targets, relations and the adversary; read only if one asks for them."""
 
     flyingthings: str | None = None  # the set's folder; pairs of rendered clips without
@@ -120,7 +120,7 @@ class LabelledConfig(_Strict):
     augment: PairAugmentConfig = PairAugmentConfig()
 
 
-class DataConfig(_Strict):
+class DataConfig(Strict):
     """Rendered clips: where their textures come from, and how much of each goes into a step."""
 
     videos: str | None = None  # a folder of videos or pictures; procedural textures without
@@ -149,10 +149,10 @@ class DataConfig(_Strict):
             if key not in known or key in ("frames", "size"):
                 nearest = difflib.get_close_matches(key, known, 1, 0.4)
                 raise InputError(f"unknown key data.clip.{key}" + (f"; did you mean {nearest[0]}?" if nearest else ""))
-        kinds, values = get_type_hints(ClipSettings), {}
+        kinds, values, finite = get_type_hints(ClipSettings), {}, ConfigDict(allow_inf_nan=False)
         for key, value in self.clip.items():
             try:
-                values[key] = TypeAdapter(kinds[key]).validate_python(value)
+                values[key] = TypeAdapter(kinds[key], config=finite).validate_python(value)
             except ValidationError as error:
                 raise InputError(f"data.clip.{key}: {value!r} given; {error.errors()[0]['msg'].lower()}") from None
         try:
@@ -161,8 +161,8 @@ class DataConfig(_Strict):
             raise InputError(f"data.clip: {error}") from None
 
 
-class _Objective(_Strict):
-    weight: float = Field(0.0, ge=0)
+class _Objective(Strict):
+    weight: _Weight = 0.0
     stride: int | None = Field(None, ge=1)  # of the student's map that it acts on; the finest without
 
 
@@ -226,13 +226,13 @@ class RelationConfig(_Objective):
     samples: int = Field(1024, ge=2)  # cells of all frames together
 
 
-class LossConfig(_Strict):
+class LossConfig(Strict):
     """Weights of the objectives; what has weight 0 is not computed, nor is data read for it.
 
     ``matching`` and ``refinement`` learn from rendered clips and are on by default.
     """
 
-    matching: tuple[float, float, float] = (0.5, 0.5, 1.0)  # strides 16, 8, 4; a ResNet's one map has the last
+    matching: tuple[_Weight, _Weight, _Weight] = (0.5, 0.5, 1.0)  # strides 16, 8, 4; a ResNet's one map has the last
     refinement: float = Field(0.3, ge=0)
     iterations: int = Field(2, ge=1)
     drift: float = Field(0.5, ge=0, le=1)  # share of the latest looks that are taken a little off the point
@@ -248,10 +248,6 @@ class LossConfig(_Strict):
     channel_dropout: bool = True  # labelled pairs lose a colour too, as the frames of reconstruction always do
 
     @property
-    def on_rendered(self) -> bool:
-        return any(self.matching) or self.refinement > 0
-
-    @property
     def on_pairs(self) -> bool:
         return self.soft_targets.weight > 0 or self.adversary.weight > 0
 
@@ -261,7 +257,7 @@ class LossConfig(_Strict):
         return any(part.weight > 0 for part in parts)
 
 
-class TeacherConfig(_Strict):
+class TeacherConfig(Strict):
     """A frozen network that shapes soft targets and relations; without one, the student's own maps, detached."""
 
     model: str | None = None  # a name, a weight file, or a Hub repository id, owner/name
@@ -270,7 +266,7 @@ class TeacherConfig(_Strict):
     short_side: int | None = Field(None, ge=1)  # it sees frames of this size; those of the student without
 
 
-class ResNetConfig(_Strict):
+class ResNetConfig(Strict):
     """A ResNet as student; the defaults are FGVC's."""
 
     depth: Literal[18, 34, 50, 101] = 18
@@ -281,7 +277,7 @@ class ResNetConfig(_Strict):
     padding: Literal["zeros", "reflect"] = "zeros"
 
 
-class OptimiserConfig(_Strict):
+class OptimiserConfig(Strict):
     """AdamW with a linear warm-up and a cosine to ``final`` times the rate; or steps down, or Adam."""
 
     kind: Literal["adamw", "adam"] = "adamw"
@@ -290,10 +286,16 @@ class OptimiserConfig(_Strict):
     weight_decay: float = Field(1e-4, ge=0)
     warmup: int = Field(100, ge=0)
     schedule: Literal["cosine", "steps"] = "cosine"
-    milestones: tuple[float, ...] = ()  # steps: shares of the run after which the rate is multiplied by gamma
+    milestones: tuple[_Share, ...] = ()  # steps: shares of the run after which the rate is multiplied by gamma
     gamma: float = Field(0.3, gt=0, le=1)
     clip: float | None = Field(1.0, gt=0)  # largest norm of the gradient; null does not limit it
     ema: float = Field(0.998, ge=0, lt=1)  # 0: no average
+
+    @model_validator(mode="after")
+    def _milestones_are_passed(self) -> OptimiserConfig:
+        if self.milestones and self.schedule == "cosine":
+            raise ValueError("milestones are of schedule: steps, and the schedule is cosine; leave one of them out")
+        return self
 
     def rate_at(self, step: int, steps: int) -> float:
         """Learning rate of a step, counted from 0, of so many."""
@@ -309,21 +311,21 @@ class FeaturesOptimiserConfig(OptimiserConfig):
     encoder: float = Field(1.0, ge=0)  # share of the rate; 0 leaves it as it is, its running statistics too
 
 
-class CalibrationConfig(_Strict):
+class CalibrationConfig(Strict):
     """Rendered clips on which confidence is made a probability once training has ended; no clips leave it as it is."""
 
     clips: int = Field(32, ge=0)
     crossing: float = Field(0.5, ge=0, le=1)  # share of them whose layers cross often
     frames: int = Field(24, ge=2)
-    size: tuple[int, int] = (256, 256)
+    size: tuple[_Side, _Side] = (256, 256)
     points: int = Field(128, ge=1)
     rounds: int = Field(2, ge=0)  # 0: visibility stays as it is, hindsight alone is fitted
     steps: int = Field(1500, ge=1)  # of each round's fit of visibility
     hindsight_steps: int = Field(1000, ge=1)  # more learn the clips by heart
-    short_side: int | None = 480  # working resolution of the tracker
+    short_side: _Side | None = 480  # working resolution of the tracker
 
 
-class ValidationConfig(_Strict):
+class ValidationConfig(Strict):
     """What the student is tried on, every ``validate_every`` steps: rendered clips of another seed, and benchmarks."""
 
     clips: int = Field(8, ge=0)
@@ -333,12 +335,12 @@ class ValidationConfig(_Strict):
     limit: int | None = Field(None, ge=1)  # items of each benchmark
 
 
-class FeaturesConfig(_Strict):
+class FeaturesConfig(Strict):
     """``samepoint train features``."""
 
     output: str  # the run's folder
     steps: int = Field(ge=0)  # 0: nothing is learnt, only confidence is fitted
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     init: str | None = None  # start from these weights: a name in the table or a .safetensors file
     data: DataConfig = DataConfig()
     model: NetworkConfig = NetworkConfig()
@@ -356,7 +358,13 @@ class FeaturesConfig(_Strict):
     checkpoint_every: int = Field(200, ge=1)
     validate_every: int = Field(0, ge=0)  # steps between validations; 0 for none
     keep: int = Field(2, ge=1)  # checkpoints on disk
-    trackers: tuple[Tracker, ...] = ("tensorboard",)
+    trackers: TrackerNames = ("tensorboard",)
+
+    @property
+    def on_rendered(self) -> bool:
+        """Whether rendered clips are learnt from; of ``loss.matching`` a ResNet has the last weight alone."""
+        matching = self.loss.matching if self.resnet is None else self.loss.matching[-1:]
+        return any(matching) or self.loss.refinement > 0
 
     def loop(self) -> LoopConfig:
         """What the loop has to know."""

@@ -31,6 +31,12 @@ class Log:
         with self.path.open("a") as file:
             file.write(json.dumps(record) + "\n")
 
+    def note(self, record: Mapping[str, Any]) -> None:
+        """Write what a step has once only, in the place of what an earlier finish said of the same."""
+        lines = [line for line in self.path.read_text().splitlines() if not _says_the_same(json.loads(line), record)]
+        with atomic_write(self.path, "w") as file:
+            file.write("".join(line + "\n" for line in [*lines, json.dumps(record)]))
+
 
 def _before(line: str, start: int) -> bool:
     """Whether the line is of a step that the run keeps; one cut short by a kill is of none."""
@@ -38,6 +44,11 @@ def _before(line: str, start: int) -> bool:
         return 0 < int(json.loads(line)["step"]) <= start
     except (ValueError, KeyError, TypeError):
         return False
+
+
+def _says_the_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two lines are of one step and share a key besides."""
+    return one["step"] == other["step"] and len(one.keys() & other.keys()) > 1
 
 
 class _Tracking(Protocol):

@@ -50,7 +50,8 @@ def run(
         MissingExtraError: accelerate is not installed.
         KeyboardInterrupt: stopped by a signal; the checkpoint is written.
         FloatingPointError: a loss or a gradient is not finite; the message names the micro-batch, and the state before
-            its step is the last checkpoint, to resume from with other settings.
+            its step is the last checkpoint, to resume from with other settings. Or the weights are not: they are
+            neither kept nor exported.
     """
     checkpoints = Checkpoints(folder, settings.keep)
     state = checkpoints.open(resume)
@@ -63,6 +64,7 @@ def run(
         try:
             with _only(task.networks, loop.parameters):
                 loop.train(record, stop)
+            loop.check()
             task.exported.load_state_dict(loop.average.state)
             task.exported.eval()
             if accelerator.is_main_process:
@@ -117,7 +119,7 @@ class _Loop:
         """Go on from a checkpoint.
 
         Raises:
-            InputError: it is of other networks.
+            InputError: it is of other networks, or ruined.
         """
         try:
             self.task.networks.load_state_dict(state["networks"])
@@ -126,6 +128,8 @@ class _Loop:
                 value.copy_(state["average"][key])
         except (RuntimeError, ValueError, KeyError) as error:
             raise InputError(f"{self.checkpoints.last}: of other networks than those of the configuration") from error
+        if not self._sound():
+            raise InputError(f"{self.checkpoints.last}: weights that are not finite; put an earlier one in its place")
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         restore_draws(state["draws"])
@@ -134,6 +138,34 @@ class _Loop:
         self.best = state.get("best") if self.checkpoints.best.exists() else None
 
     def save(self) -> None:
+        """Every process at once.
+
+        Raises:
+            FloatingPointError: as :meth:`check`; nothing is written.
+        """
+        self.check()
+        self._write()
+
+    def check(self) -> None:
+        """Every process at once.
+
+        Raises:
+            FloatingPointError: weights, running statistics or averages of one of them are not finite.
+        """
+        if not all(sound for (sound,) in exchange(self.accelerator, [self._sound()])):
+            raise FloatingPointError(f"the weights are not finite after step {self.step}; {self._kept()}")
+
+    def _sound(self) -> bool:
+        """Whether all numbers of this process are finite; once a checkpoint, for it waits for the GPU."""
+        values = [*self.task.networks.state_dict().values(), *self.average.state.values()]
+        return bool(torch.stack([torch.isfinite(value).all() for value in values]).all())
+
+    def _kept(self) -> str:
+        """Where to go on from; no checkpoint is ever written, or gone on from, that is not finite."""
+        last = self.checkpoints.last
+        return f"the last good state is {last}" if last.exists() else "there is no checkpoint yet"
+
+    def _write(self) -> None:
         if self.accelerator.is_main_process:
             self.checkpoints.save(self.state())
 
@@ -231,7 +263,9 @@ class _Loop:
             if self.step == 0 or not self.accelerator.is_main_process:
                 raise
             self._undo(buffers)
-            self.save()
+            if not self._sound():
+                raise
+            self._write()
             if not isinstance(error, InputError):
                 raise
             raise InputError(f"{error} (step {self.step} is kept in {self.checkpoints.last})") from error
@@ -251,10 +285,10 @@ class _Loop:
         ``taken``: the positions at which the data lie that led to it.
         """
         self._undo(buffers)
-        if all(bool(torch.isfinite(value).all()) for value in self.task.networks.state_dict().values()):
-            self.save()
-        last = self.checkpoints.last
-        kept = f"the last good state is {last}" if last.exists() else "there is no checkpoint yet"
+        kept = self._kept()
+        if self._sound():
+            self._write()
+            kept = f"the state before it is {self.checkpoints.last}"
         held = "; ".join(filter(None, map(self.task.describe, taken)))
         where += f": {held}" if held else ""
         return FloatingPointError(f"the {what} is not finite at step {self.step} ({where}); {kept}")

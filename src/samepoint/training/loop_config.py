@@ -1,21 +1,36 @@
-"""What every training run can be told about its loop; a run's own configuration embeds or extends it."""
+"""What every task can be told about its loop; a run's own configuration embeds or extends it."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Tracker = Literal["tensorboard", "wandb", "trackio"]
 
 
-class LoopConfig(BaseModel):
+def _once(trackers: tuple[Tracker, ...]) -> tuple[Tracker, ...]:
+    if len(set(trackers)) != len(trackers):
+        raise ValueError("each tracker can be named once")
+    return trackers
+
+
+TrackerNames = Annotated[tuple[Tracker, ...], AfterValidator(_once)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""What torch's generators take."""
+
+
+class Strict(BaseModel):
+    """A group of keys: unknown ones and numbers that are not finite are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class LoopConfig(Strict):
     """How long, how exact, how often; a step is one update by the optimiser."""
 
-    model_config = ConfigDict(extra="forbid")
-
     steps: int = Field(ge=0)
-    seed: int = Field(0, ge=0)  # of every random draw; micro-batch m of a run draws the same numbers in any process
+    seed: Seed = 0  # of every random draw; micro-batch m of a run draws the same numbers in any process
     device: Literal["auto", "cpu"] = "auto"  # auto: a GPU if there is one
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 where the device gains from it
     accumulation: int = Field(1, ge=1)  # micro-batches of each process in a step
@@ -25,11 +40,4 @@ class LoopConfig(BaseModel):
     checkpoint_every: int = Field(200, ge=1)
     validate_every: int = Field(0, ge=0)  # steps between validations, pictures included; 0 for none
     keep: int = Field(2, ge=1)  # checkpoints on disk: last.pt and those before it
-    trackers: tuple[Tracker, ...] = ("tensorboard",)  # beside log.jsonl
-
-    @field_validator("trackers")
-    @classmethod
-    def _once(cls, trackers: tuple[Tracker, ...]) -> tuple[Tracker, ...]:
-        if len(set(trackers)) != len(trackers):
-            raise ValueError("each tracker can be named once")
-        return trackers
+    trackers: TrackerNames = ("tensorboard",)  # beside log.jsonl

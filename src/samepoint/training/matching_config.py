@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from ..datasets.photometric import PhotometricSettings
 from ..datasets.warp import WarpSettings
@@ -14,14 +14,10 @@ from ..models.hypercolumn import Geometry
 from ..models.matcher import MatcherConfig
 from ..webvideo.pairs import PairSettings
 from .config import OptimiserConfig, TeacherConfig
-from .loop_config import LoopConfig, Tracker
+from .loop_config import LoopConfig, Seed, Strict, TrackerNames
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class WarpConfig(_Strict):
+class WarpConfig(Strict):
     """The keys of :class:`~samepoint.datasets.warp.WarpSettings`."""
 
     area: tuple[float, float] = (0.4, 1.0)
@@ -36,7 +32,7 @@ class WarpConfig(_Strict):
         return WarpSettings(**self.model_dump())
 
 
-class ColourConfig(_Strict):
+class ColourConfig(Strict):
     """The keys of :class:`~samepoint.datasets.photometric.PhotometricSettings`."""
 
     equalise: float = Field(0.1, ge=0, le=1)
@@ -54,7 +50,7 @@ class ColourConfig(_Strict):
         return PhotometricSettings(**self.model_dump())
 
 
-class LabelledPairsConfig(_Strict):
+class LabelledPairsConfig(Strict):
     """A benchmark's pairs with keypoints, of its training split."""
 
     benchmark: Literal["spair-71k", "pf-pascal", "pf-willow"]
@@ -65,7 +61,7 @@ class LabelledPairsConfig(_Strict):
     colours: ColourConfig | None = None  # data.colours without
 
 
-class TargetConfig(_Strict):
+class TargetConfig(Strict):
     """The domain that the adversary makes web pairs look like: without labels."""
 
     # Pictures of a benchmark's training split. Keypoints teach nothing, but where a set has no boxes a crop holds them.
@@ -79,7 +75,7 @@ class TargetConfig(_Strict):
         return self
 
 
-class MatchingDataConfig(_Strict):
+class MatchingDataConfig(Strict):
     """Where pairs come from, and how many of each kind go into a micro-batch."""
 
     videos: str | None = None  # a folder of videos and pictures, to be warped
@@ -101,7 +97,7 @@ class MatchingDataConfig(_Strict):
     workers: int = Field(1, ge=0)  # processes that read and warp ahead; 0: the training process does
 
 
-class CrossConfig(_Strict):
+class CrossConfig(Strict):
     """Different things of one kind: what another matcher finds there and back teaches the matcher.
 
     ``labels``: of the matcher itself, averaged over its steps, so that they are made anew as it learns; or of the
@@ -115,7 +111,7 @@ class CrossConfig(_Strict):
     flip: bool = True  # the mirrored target is tried too, and the better of both is believed
 
 
-class ContrastiveConfig(_Strict):
+class ContrastiveConfig(Strict):
     """Points of a pair against the averaged matcher's hardest mistakes; the published system never uses it."""
 
     weight: float = Field(0.0, ge=0)
@@ -125,7 +121,7 @@ class ContrastiveConfig(_Strict):
     width: int = Field(128, ge=1)  # channels of the head
 
 
-class MatchingLossConfig(_Strict):
+class MatchingLossConfig(Strict):
     """Weights of the objectives; what has weight 0 is not computed, nor is data read for it."""
 
     warps: float = Field(1.0, ge=0)  # two views of one picture
@@ -151,7 +147,7 @@ class MatchOptimiserConfig(OptimiserConfig):
     discriminator: float = Field(1.0, gt=0)
 
 
-class MatchValidationConfig(_Strict):
+class MatchValidationConfig(Strict):
     """Warped pictures of another seed, and a benchmark's validation split, never its test split."""
 
     warps: int = Field(16, ge=0)
@@ -160,7 +156,7 @@ class MatchValidationConfig(_Strict):
     limit: int | None = Field(None, ge=1)
 
 
-class MatchCalibrationConfig(_Strict):
+class MatchCalibrationConfig(Strict):
     """Pairs on which confidence is made a probability once training has ended; 0 leaves it as it is."""
 
     pairs: int = Field(64, ge=0)
@@ -168,12 +164,12 @@ class MatchCalibrationConfig(_Strict):
     tolerance: float = Field(0.1, gt=0)  # a match this near, in shares of the side, is right
 
 
-class MatchingConfig(_Strict):
+class MatchingConfig(Strict):
     """``samepoint train matching``."""
 
     output: str  # the run's folder
     steps: int = Field(ge=0)  # 0: nothing is learnt, only confidence is fitted
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     init: str | None = None  # start from a matcher's weights: a name in the table or a file
     parts: tuple[Literal["backbone", "projection", "aggregation"], ...] = ("backbone", "projection", "aggregation")
     backbone: str | None = None  # weights of the backbone: a name, a file, or a Hub repository
@@ -191,7 +187,7 @@ class MatchingConfig(_Strict):
     checkpoint_every: int = Field(200, ge=1)
     validate_every: int = Field(0, ge=0)
     keep: int = Field(2, ge=1)
-    trackers: tuple[Tracker, ...] = ("tensorboard",)
+    trackers: TrackerNames = ("tensorboard",)
 
     def loop(self) -> LoopConfig:
         """What the loop has to know."""

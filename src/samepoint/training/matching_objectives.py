@@ -99,7 +99,11 @@ class MatchingObjectives(nn.Module):
         return self
 
     def forward(self, batch: MatchBatch, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """Weighted sum of the losses, and each of them for the log; ``match_4`` is the share within 0.1 of the side."""
+        """Weighted sum of the losses, and each of them for the log, the mean of one that kinds of pairs have in common.
+
+        ``right`` is the share of the matches within 0.1 of the side, the mean over the kinds; ``right_warps`` and so on
+        are those of each.
+        """
         c = self.config
         parts: list[tuple[str, float, Tensor]] = []
         figures: dict[str, float] = {}
@@ -146,10 +150,12 @@ class MatchingObjectives(nn.Module):
             if c.relation > 0:
                 parts.append(("relation", c.relation, relation_loss(maps, wanted, None)))
         total = torch.stack([weight * loss for _, weight, loss in parts]).sum()
-        figures |= {name: float(loss.detach()) for name, _, loss in parts}
         rights = [value for name, value in figures.items() if name.startswith("right_")]
         if rights:
-            figures["match_4"] = sum(rights) / len(rights)
+            figures["right"] = sum(rights) / len(rights)
+        for name in dict.fromkeys(name for name, _, _ in parts):
+            losses = [float(loss.detach()) for other, _, loss in parts if other == name]
+            figures[name] = sum(losses) / len(losses)
         return total, figures
 
     def _maps(self, pictures: Tensor) -> tuple[Tensor, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,6 +27,7 @@ from ..webvideo.pairs import PairSampler
 from .command import weights_of
 from .loading import in_order
 from .match_calibration import matched
+from .matching_checks import asking_teacher, check_matching
 from .matching_config import LabelledPairsConfig, MatchingConfig, TargetConfig
 from .matching_data import (
     Changes,
@@ -41,12 +41,12 @@ from .matching_data import (
     stacked,
 )
 from .matching_objectives import NEAR, MatchBatch, MatchingObjectives
-from .origins import origin_of, origins
+from .origins import origin_of, origin_of_teacher, origins
 from .pair_names import describe_pairs
 from .record import Reading
 from .task import Task
 from .teacher import load_teacher
-from .validation import benchmark_scores, check_benchmark
+from .validation import benchmark_scores
 
 _GIGABYTE = 1_000_000_000
 _HELD_OUT, _CALIBRATION = 1, 2  # seeds of pictures that training does not see in this form
@@ -58,28 +58,19 @@ class MatchingTask(Task[MatchBatch]):
     """The matcher of a configuration, and what is trained beside it.
 
     Raises:
-        InputError: an objective lacks its data or its teacher; weights that do not fit; nothing to validate on, or a
-            benchmark that is not there.
+        InputError: an objective lacks its data or its teacher; weights that do not fit; or what
+            :func:`~samepoint.training.matching_checks.check_matching` refuses.
     """
 
     def __init__(self, config: MatchingConfig, reading: Reading | None = None) -> None:
-        _check_validation(config)
+        check_matching(config)
         self.config = config
         self.matcher, self.copied = matcher_of(config)
-        self.metadata = metadata_of(config)
-        cross = config.loss.cross
-        asking = [
-            name
-            for name, asks in (
-                ("distillation", config.loss.distillation > 0),
-                ("relation", config.loss.relation > 0),
-                ("cross.labels", cross.weight > 0 and cross.labels == "teacher"),
-            )
-            if asks
-        ]
+        asking = asking_teacher(config)
         teacher = load_teacher(config.teacher) if asking else None
         if asking and teacher is None:
             raise InputError(f"loss.{asking[0]}: learns from a teacher; set teacher.model")
+        self.metadata = metadata_of(config)
         if config.loss.centred and not (config.loss.distillation or config.loss.relation):
             raise InputError("loss.centred: is about a teacher's maps; set loss.distillation or loss.relation")
         self.size = config.data.size or config.model.side
@@ -195,21 +186,6 @@ class MatchingTask(Task[MatchBatch]):
         return iter(()) if labelled is None else (Known.of(labelled.item(place)) for place in places)
 
 
-def _check_validation(config: MatchingConfig) -> None:
-    if not config.validate_every:
-        return
-    settings = config.validation
-    if settings.benchmark is not None:
-        if settings.root is None:
-            raise InputError(f"validation.benchmark: {settings.benchmark} needs its folder, validation.root")
-        check_benchmark(settings.benchmark, Path(settings.root), "val")
-    elif not (settings.warps and config.data.videos):
-        raise InputError(
-            f"validate_every: {config.validate_every} given, but there is nothing to validate on; "
-            "set validation.benchmark, or data.videos and validation.warps, or validate_every to 0"
-        )
-
-
 def _some(source: PairSource, count: int, purpose: int) -> list[PairItem]:
     return [source.item(2**30 * purpose + index) for index in range(count)]
 
@@ -243,7 +219,7 @@ class PairBatches(Dataset[MatchBatch]):
                 raise InputError(
                     "loss: web pairs come from a collection; set data.collection to the output folder of samepoint web"
                 )
-            catalogue = Catalogue(data.collection)
+            catalogue = Catalogue.existing(data.collection)
             shots = catalogue.read("shots").to_pylist()
             copies = FrameCache(data.cache or default_cache(), data.short_side, data.cache_gb * _GIGABYTE, shots=False)
             if loss.web > 0:
@@ -266,6 +242,11 @@ class PairBatches(Dataset[MatchBatch]):
             else:
                 raise InputError("loss.adversary: needs a target domain; set data.target.pairs or data.target.cross")
         if self.warped is self.web is self.labelled is None and not self.cross_on:
+            if beside := [name for name in ("distillation", "relation") if getattr(loss, name) > 0]:
+                raise InputError(
+                    f"loss.{beside[0]}: learns from the pictures of other objectives; set loss.warps, loss.web, "
+                    "loss.keypoints or loss.cross.weight above 0"
+                )
             raise InputError("loss: every objective has weight 0, there is nothing to learn")
 
     def warps_of(self, config: MatchingConfig, reading: Reading | None = None) -> WarpedPictures:
@@ -365,7 +346,7 @@ def metadata_of(config: MatchingConfig) -> dict[str, Any]:
     # All of these benchmarks are for research, as their readers say.
     research = labelled is not None or adversary.pairs is not None
     begun = [] if config.model.external else origin_of("backbone", config.backbone)
-    return {
-        "training": json.loads(config.model_dump_json()),
-        **origins(parts, research, [*begun, *origin_of("init", config.init)]),
-    }
+    begun += origin_of("init", config.init)
+    if asking_teacher(config):
+        begun += origin_of_teacher(config.teacher)
+    return {"training": config.model_dump(mode="json", exclude={"output"}), **origins(parts, research, begun)}

@@ -20,18 +20,19 @@ from ..models.network import NetworkConfig, PointNetwork
 from ..models.resnet import ResNet, initialise
 from ..models.weights import load_model, load_strictly, save_weights
 from .calibration import calibrate, calibration_clips
+from .checks import ON_CLIPS, check_features, uses_teacher
 from .command import weights_of
 from .config import FeaturesConfig
 from .data import RenderedBatches, textures_of
 from .loading import in_order
 from .losses import visible_by_flow
 from .objectives import Batch, Objectives, Student
-from .origins import origin_of, origins
+from .origins import origin_of, origin_of_teacher, origins
 from .record import Reading
 from .sources import ClipSource, FlowItem, FlowPairs, FlyingPairs, RealClips, RenderedPairs, VosPairs
 from .task import Task
 from .teacher import load_teacher
-from .validation import Validation, check_benchmark
+from .validation import Validation
 
 
 class FeaturesTask(Task[Batch]):
@@ -40,20 +41,16 @@ class FeaturesTask(Task[Batch]):
     ``reading`` is told how many videos of a folder have been read, and of how many.
 
     Raises:
-        InputError: an objective lacks its data, its teacher or its map; weights that do not fit; nothing to validate
-            on, or a benchmark that is not there.
+        InputError: an objective lacks its data, its teacher or its map; weights that do not fit; or what
+            :func:`~samepoint.training.checks.check_features` refuses.
     """
 
     def __init__(self, config: FeaturesConfig, reading: Reading | None = None) -> None:
-        _check_validation(config)
+        check_features(config)
         self.config = config
         self.student = student_of(config)
+        self.teacher = load_teacher(config.teacher) if uses_teacher(config) else None
         self.metadata = metadata_of(config)
-        if config.optimiser.encoder != 1 and not isinstance(self.student, PointNetwork):
-            raise InputError("optimiser.encoder: a ResNet is all encoder; set optimiser.rate")
-        if config.optimiser.encoder == 0 and config.loss.refinement == 0:
-            raise InputError("optimiser.encoder: 0 leaves only the refiner to learn; set loss.refinement above 0")
-        self.teacher = load_teacher(config.teacher) if _uses_teacher(config) else None
         self.objectives = Objectives(self.student, config.loss, self.teacher, frozen=config.optimiser.encoder == 0)
         self.networks = self.objectives.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.exported = self.student
@@ -131,7 +128,7 @@ class Batches(Dataset[Batch]):
     def __init__(self, config: FeaturesConfig, reading: Reading | None = None) -> None:
         data, loss = config.data, config.loss
         data.clip_settings()  # before the work of looking through folders
-        self.rendered = RenderedBatches(data, config.seed, 2**31) if loss.on_rendered else None
+        self.rendered = RenderedBatches(data, config.seed, 2**31) if config.on_rendered else None
         self.pairs = _labelled(config) if loss.on_pairs else None
         self.exact = data.labelled.flyingthings is None  # what is hidden is known
         self.clips = _real(config, reading) if loss.on_clips else None
@@ -223,31 +220,11 @@ def _real(config: FeaturesConfig, reading: Reading | None) -> RealClips:
             progress=reading,
         )
     else:
-        names = [name for name in _ON_CLIPS if getattr(config.loss, name).weight > 0]
+        names = [name for name in ON_CLIPS if getattr(config.loss, name).weight > 0]
         raise InputError(
             f"loss.{names[0]}: learns from real clips; set data.videos to a folder of videos, or data.real.youtube_vos"
         )
     return RealClips(source, settings.augment.build(settings.size or data.size), config.seed)
-
-
-_ON_CLIPS = ("reconstruction", "adversary", "random_walk", "cycle", "relation")
-
-
-def _check_validation(config: FeaturesConfig) -> None:
-    if not config.validate_every:
-        return
-    settings = config.validation
-    if not (settings.clips or settings.benchmarks):
-        raise InputError(
-            f"validate_every: {config.validate_every} given, but there is nothing to validate on; "
-            "set validation.clips or validation.benchmarks, or validate_every to 0"
-        )
-    for name, root in settings.benchmarks.items():
-        check_benchmark(name, Path(root))
-
-
-def _uses_teacher(config: FeaturesConfig) -> bool:
-    return config.loss.soft_targets.weight > 0 or config.loss.relation.weight > 0
 
 
 def student_of(config: FeaturesConfig) -> Student:
@@ -295,7 +272,7 @@ def metadata_of(config: FeaturesConfig) -> dict[str, Any]:
     """What is written beside the weights."""
     loss, data = config.loss, config.data
     parts = []
-    if loss.on_rendered or (loss.on_pairs and data.labelled.flyingthings is None):
+    if config.on_rendered or (loss.on_pairs and data.labelled.flyingthings is None):
         parts.append("rendered clips" + (" textured from videos" if data.videos else " of procedural textures"))
     if loss.on_pairs and data.labelled.flyingthings is not None:
         parts.append("FlyingThings3D")
@@ -303,4 +280,7 @@ def metadata_of(config: FeaturesConfig) -> dict[str, Any]:
         parts.append("YouTube-VOS" if data.real.youtube_vos else "videos without labels")
     research = bool({"FlyingThings3D", "YouTube-VOS"} & set(parts))
     training = config.model_dump(mode="json", exclude={"output"})
-    return {"training": training, **origins(parts, research, origin_of("init", config.init))}
+    begun = origin_of("init", config.init)
+    if uses_teacher(config):
+        begun += origin_of_teacher(config.teacher)
+    return {"training": training, **origins(parts, research, begun)}

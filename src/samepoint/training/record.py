@@ -50,9 +50,9 @@ class Record:
         self.trackers.pictures(step, pictures)
 
     def note(self, step: int, values: Mapping[str, Any]) -> None:
-        """A line of anything else, not for the trackers."""
+        """A line of anything else, once a step; not for the trackers."""
         if values:
-            self.log.write({"step": step, **values})
+            self.log.note({"step": step, **values})
 
     def close(self) -> None:
         if self.main:

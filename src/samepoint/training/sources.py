@@ -226,10 +226,10 @@ class RenderedPairs:
         self, clips: SyntheticClips, seed: int = 0, gap: Gap | None = None, each: int = 1, epoch: int = 10_000
     ) -> None:
         self.gap = gap or Gap()
-        if clips.settings.frames < 2:
-            raise InputError(f"frames of a rendered clip: {clips.settings.frames} given, at least 2 expected")
         if self.gap.unit != "frames":
             raise InputError(f"gap of rendered pairs in {self.gap.unit}; expected frames, they have no rate")
+        if clips.settings.frames < 2:
+            raise InputError(f"frames of a rendered clip: {clips.settings.frames} given, at least 2 expected")
         if each < 1:
             raise InputError(f"pairs of each clip: {each} given, at least 1 expected")
         self.clips, self.seed, self.each, self.epoch = clips, seed, each, epoch
@@ -244,11 +244,10 @@ class RenderedPairs:
         gap: Gap | None = None,
         each: int = 1,
     ) -> RenderedPairs:
-        """Pairs of clips of these settings, whose ``frames`` become no more than the gap needs."""
+        """Pairs of clips of these settings, whose ``frames`` become as many as the longest gap needs."""
         gap = gap or Gap()
-        longest = int(max(gap.between if gap.weights is None else gap.weights))
-        frames = max(2, min(settings.frames, longest + 1))
-        return cls(SyntheticClips(replace(settings, frames=frames), textures, seed), seed, gap, each)
+        drawn = gap.between if gap.weights is None else [one for one, weight in gap.weights.items() if weight > 0]
+        return cls(SyntheticClips(replace(settings, frames=int(max(drawn)) + 1), textures, seed), seed, gap, each)
 
     def __len__(self) -> int:
         return self.epoch

@@ -48,7 +48,8 @@ class Task(Protocol[Batch]):
     def loss(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Mean loss of a micro-batch, and figures for the log, the same keys each time.
 
-        ``progress``: share of the run's steps done. ``match_1``, ``match_2`` and ``match_4`` are shown while training.
+        ``progress``: share of the run's steps done. ``match_1``, ``match_2``, ``match_4`` and ``right`` are shown while
+        training.
         Random draws come from torch's, numpy's or Python's global generators, seeded for each micro-batch.
         """
 

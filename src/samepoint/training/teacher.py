@@ -13,6 +13,9 @@ from ..geometry import Lattice, fit_size
 from ..models.features import FeatureNetwork, as_module, load_features
 from .config import TeacherConfig
 
+PART = "teacher."
+"""Of a training's checkpoint, the names that are looked below."""
+
 
 class Teacher:
     """A frozen feature network in eval mode; it reads its own colours, whatever the student reads.
@@ -88,13 +91,20 @@ def load_teacher(config: TeacherConfig) -> Teacher | None:
     """
     if config.model is None:
         return None
-    source: str | Path = config.model
-    if config.file is not None:
-        from ..models.hub import download, is_repository  # the Hub's client takes a moment to import
+    return Teacher(load_features(source_of(config), config.outputs, part=PART).network, config.short_side)
 
-        if not is_repository(config.model):
-            raise InputError(
-                f"teacher.file: {config.file} lies in a Hub repository, but teacher.model is {config.model}"
-            )
-        source = download(config.model, config.file)
-    return Teacher(load_features(source, config.outputs, part="teacher.").network, config.short_side)
+
+def source_of(config: TeacherConfig) -> str | Path:
+    """What the ``model`` of a configuration, which is set, is loaded from: itself, or a path in the Hub's cache.
+
+    Raises:
+        InputError: ``file`` is set and ``model`` is no repository, or the file cannot be had.
+    """
+    assert config.model is not None
+    if config.file is None:
+        return config.model
+    from ..models.hub import download, is_repository  # the Hub's client takes a moment to import
+
+    if not is_repository(config.model):
+        raise InputError(f"teacher.file: {config.file} lies in a Hub repository, but teacher.model is {config.model}")
+    return download(config.model, config.file)
