@@ -16,6 +16,7 @@ from samepoint.errors import InputError
 from samepoint.io.images import write_image
 from samepoint.models.matcher import Matcher
 from samepoint.models.weights import load_model, read_metadata
+from samepoint.training import matching_task
 from samepoint.training.matching import train_matching
 from samepoint.training.matching_checks import check_matching
 from samepoint.training.matching_config import MatchingConfig, load_matching_config
@@ -168,6 +169,10 @@ def test_a_distillation_without_teacher_is_refused(videos: Path, tmp_path: Path)
     [
         (["parts=[backbone]"], "parts: backbone given, but there is no init"),
         (["data.target.cross=true"], r"data\.target\.cross: is the adversary's, whose weight is 0"),
+        (
+            ["loss.contrastive.weight=1", "loss.cross.weight=1", "loss.warps=0"],
+            r"loss\.contrastive: is about pairs whose matches are known",
+        ),
     ],
 )
 def test_what_would_be_of_no_effect_is_refused(tmp_path: Path, changes: list[str], said: str) -> None:
@@ -397,3 +402,13 @@ def test_faithful_configurations_say_what_the_published_system_does() -> None:
         assert made.optimiser.milestones == (0.85, 0.9, 0.95)
         assert made.optimiser.backbone == 0.1
         assert made.validation.benchmark == benchmark
+
+
+def test_confidence_that_cannot_be_fitted_is_told(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = MatchingTask(config(tmp_path, f"data.videos={videos}"))
+    monkeypatch.setattr(matching_task, "matched", lambda *_: (torch.zeros(3, 5), torch.zeros(3, dtype=torch.bool)))
+    task.weights.parent.mkdir()
+    with pytest.warns(UserWarning, match="confidence is not fitted: all 3 matches are wrong"):
+        assert "calibration" not in task.finish()

@@ -25,9 +25,15 @@ def check_matching(config: MatchingConfig) -> None:
             "data.target.cross: is the adversary's, whose weight is 0; set loss.adversary above 0, or learn from such "
             "pairs by loss.cross"
         )
+    known = loss.warps > 0 or loss.web > 0 or loss.keypoints > 0
+    if loss.contrastive.weight > 0 and not known:
+        raise InputError(
+            "loss.contrastive: is about pairs whose matches are known; give loss.warps, loss.web or loss.keypoints a "
+            "weight"
+        )
     if config.teacher.model is not None and not asking_teacher(config):
         warnings.warn(f"teacher.model: {config.teacher.model} is not used, no objective learns from it", stacklevel=2)
-    if config.calibration.pairs and loss.cross.weight > 0 and loss.warps == loss.web == loss.keypoints == 0:
+    if config.calibration.pairs and loss.cross.weight > 0 and not known:
         warnings.warn(
             "calibration: of loss.cross alone no match is known, so confidence is not fitted; to have it fitted, give "
             "loss.warps, loss.web or loss.keypoints a weight, however small",

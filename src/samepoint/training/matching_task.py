@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,9 @@ class MatchingTask(Task[MatchBatch]):
             evidence, right = matched(self.matcher, self._known(), settings.tolerance, settings.points)
             if right.any() and not right.all():
                 notes["calibration"] = self.matcher.confidence.fit(evidence, right)
+            elif len(right):
+                verdict = "right" if right.all() else "wrong"
+                warnings.warn(f"confidence is not fitted: all {len(right)} matches are {verdict}", stacklevel=1)
         self.save(self.weights, notes)
         return notes
 
