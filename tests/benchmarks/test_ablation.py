@@ -14,7 +14,8 @@ def test_variants_differ_in_their_objectives_only(name: str, tmp_path: Path) -> 
     plain = configuration(
         OBJECTIVES["synthetic only"], tmp_path, tmp_path / "run", 10, tmp_path / "teacher.safetensors"
     )
-    assert given.model_copy(update={"loss": plain.loss}) == plain
+    assert given.model_copy(update={"loss": plain.loss, "teacher": plain.teacher}) == plain
+    assert (given.teacher.model is not None) == (given.loss.relation.weight > 0)
     assert (given.loss == plain.loss) == (name == "synthetic only")
 
 

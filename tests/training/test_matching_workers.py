@@ -69,7 +69,7 @@ def test_pairs_of_videos_pickle(asked: list[str], videos: Path, collection: Path
 def test_a_worker_makes_labelled_and_web_pairs(collection: Path, tmp_path: Path) -> None:
     """The same as the training process does."""
     asked = ["loss.warps=0", "loss.keypoints=1", "loss.web=1", f"data.labelled={spair(tmp_path / 'set')}"]
-    asked += [f"data.collection={collection}", "data.web=2", "data.keypoints=2"]
+    asked += [f"data.collection={collection}", "data.web=2", "data.keypoints=2", "calibration.pairs=0"]
     losses = []
     for workers in (0, 1):
         folder = tmp_path / str(workers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -48,7 +48,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename == str(temporary):
-            error.filename = str(path)  # the other name tells the user nothing
+            with suppress(AttributeError):  # FFmpeg's errors keep theirs
+                error.filename = str(path)  # the other name tells the user nothing
         raise
 
 
