@@ -100,6 +100,27 @@ def test_soft_labels_sum_to_one(settings: MaskSettings) -> None:
     assert stream.objects == (1, 5, 200)
 
 
+def test_what_moves_far_at_first_is_found_in_the_wider_window() -> None:
+    """And later, once memory is full, in the window alone."""
+    ground, thing = noise(), noise(1)
+
+    def frame(left: int) -> np.ndarray:
+        picture = ground.copy()
+        picture[3:9, left : left + 8] = thing[3:9, :8]
+        return picture
+
+    lefts = (2, 16, 16, 16, 9)
+    clip, truth = np.stack([frame(left) for left in lefts]), [box(3, 9, left, left + 8) for left in lefts]
+    found = {}
+    for start in (None, Window.circle(16)):
+        chosen = replace(NEAREST, start_window=start)
+        labels = segment(clip, truth[0], model=Pixels(), settings=chosen, dtype=torch.float32).labels
+        found[start] = [iou(one, other) for one, other in zip(labels, truth, strict=True)]
+    assert max(found[None][1:4]) < 0.2
+    assert min(found[Window.circle(16)][1:4]) > 0.75
+    assert found[Window.circle(16)][4] < 0.4
+
+
 def test_frames_before_the_first_mask_are_background_and_cost_nothing() -> None:
     class Counted(Pixels):
         seen = 0

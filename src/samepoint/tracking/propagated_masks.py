@@ -33,6 +33,8 @@ class MaskSettings:
         context: previous frames in memory, beside the frames in which masks were given.
         window: key cells that a cell may take labels from.
         first_window: the same in frames in which masks were given; as ``window`` by default.
+        start_window: the same while there are fewer than ``context`` previous frames, for what moves fast at first: it is
+            seen from nowhere else yet; later a wide one finds what only looks alike. As ``first_window`` by default.
         topk: key cells that it does take labels from, over all key frames jointly.
         temperature: of the softmax over them.
         coarse: stride of the cells that say where to look: they find their best matches within ``window``, and the
@@ -52,6 +54,7 @@ class MaskSettings:
     context: int = 10
     window: Window = field(default_factory=lambda: Window.circle(15))
     first_window: Window | None = None
+    start_window: Window | None = None
     topk: int = 20
     temperature: float = 0.1
     coarse: int | None = None
@@ -80,14 +83,16 @@ class MaskSettings:
         'circle 15'
         """
         plain = {name: getattr(self, name) for name in self.in_force()}
-        for name in ("window", "first_window", "fine_window"):
+        for name in ("window", "first_window", "start_window", "fine_window"):
             if plain.get(name) is not None:
                 plain[name] = plain[name].shape + (f" {plain[name].size:g}" if isfinite(plain[name].size) else "")
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
     def in_force(self) -> tuple[str, ...]:
         """The names of the attributes that have an effect, as far as others decide it."""
-        idle = () if self.coarse is not None else ("coarse", "fine_window", "matches")
+        idle: tuple[str, ...] = () if self.coarse is not None else ("coarse", "fine_window", "matches")
+        if self.start_window is None:
+            idle += ("start_window",)
         return tuple(each.name for each in fields(self) if each.name not in idle)
 
 
@@ -294,6 +299,8 @@ class PropagatedMasks:
 
     def _propagated(self, cells: Cells, anchors: list[Key], previous: list[Key]) -> Tensor:
         first, keys = self.settings.first_window or self.settings.window, [*anchors, *previous]
+        if self.settings.start_window is not None and len(self.recent) < self.settings.context:
+            first = self.settings.start_window
         windows = [first] * len(anchors) + [self.settings.window] * len(previous)
         return propagate(self._affinity(cells, [key.cells for key in keys], windows), [key.labels for key in keys])
 
