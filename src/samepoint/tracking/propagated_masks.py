@@ -33,8 +33,8 @@ class MaskSettings:
         context: previous frames in memory, beside the frames in which masks were given.
         window: key cells that a cell may take labels from.
         first_window: the same in frames in which masks were given; as ``window`` by default.
-        start_window: the same while there are fewer than ``context`` previous frames, for what moves fast at first; later
-            a wide one finds what only looks alike. As ``first_window`` by default.
+        start_window: the same while there are fewer than ``context`` previous frames, for what moves fast at first;
+            later a wide one finds what only looks alike. As ``first_window`` by default.
         topk: key cells that it does take labels from, over all key frames jointly.
         temperature: of the softmax over them.
         coarse: stride of the cells that say where to look: they find their best matches within ``window``, and the
