@@ -30,6 +30,11 @@ class TestQueriesFile:
         np.testing.assert_array_equal(back.frame, queries.frame)
         assert back.name == queries.name
 
+    def test_spaces_before_a_name_are_kept(self, tmp_path: Path) -> None:
+        names = (" ", " a", "b ", "")
+        Queries.at([(1, 2)] * 4, name=names).save(tmp_path / "q.csv")
+        assert Queries.load(tmp_path / "q.csv").name == names
+
     def test_by_hand(self, tmp_path: Path) -> None:
         Queries.at([(1.5, 2)], frame=3, name=["a"]).save(tmp_path / "q.csv")
         assert (tmp_path / "q.csv").read_bytes() == b"frame,x,y,name\n3,1.5,2.0,a\n"

@@ -20,8 +20,10 @@ _STILL = (["x", "y"], ["x", "y", "name"])
 def save_queries(queries: Queries, path: Path) -> None:
     """Write whole or not at all; the digits are just enough to give back the same float32."""
     xy = queries.xy.astype(str).tolist()
+    # Spaces before a cell do not count for who reads it, but within quotes.
+    spaced = any(name.startswith(" ") for name in queries.name or ())
     with atomic_write(path, "w") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL if spaced else csv.QUOTE_MINIMAL)
         writer.writerow(_PLAIN if queries.name is None else _NAMED)
         for index, (x, y) in enumerate(xy):
             row = [int(queries.frame[index]), x, y]
