@@ -58,8 +58,8 @@ class Appearance:
                 moment = (self.given[0] + moment) / 2
             self.given[label] = self.recent[label] = moment
 
-    def judge(self, looks: Tensor, labels: Tensor, objects: Iterable[int]) -> Tensor:
-        """Soft labels (V, h, w) from propagated ones and from looks."""
+    def judge(self, looks: Tensor, labels: Tensor, objects: Iterable[int], share: Tensor | float = 1.0) -> Tensor:
+        """Soft labels (V, h, w) from propagated ones and from looks, which have a share (h, w) of their say."""
         classes = [0, *objects]
         known = [channel for channel, label in enumerate(classes) if label in self.given]
         if len(known) < 2 or 0 not in self.given:
@@ -73,7 +73,7 @@ class Appearance:
         solved = torch.cholesky_solve(torch.stack(means, 1), torch.linalg.cholesky(total))  # (D, known)
         scores = torch.zeros_like(labels)
         scores[known] = (solved.T @ looks.flatten(1)).unflatten(1, looks.shape[1:])
-        logits = labels.clamp(min=_FLOOR).log() + self.say * scores
+        logits = labels.clamp(min=_FLOOR).log() + self.say * share * scores
         logits[0] += _DOUBT
         return logits.softmax(0)
 

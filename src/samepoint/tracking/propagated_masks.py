@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from math import inf, isfinite
+from math import ceil, inf, isfinite
 from typing import Any, NamedTuple
 
 import torch
@@ -17,9 +17,14 @@ from ..errors import InputError
 from ..geometry import Lattice
 from .appearance import Appearance
 from .frames import WorkingSize, check_working_size
+from .motion import displacement, pooled
 from .resample import averaged_down, cells_from_cells, separable
 
 _SHARE = 0.05  # of a cell; what labels of less than that together say is noise
+_FAST = 0.55  # of a window's radius: farther is fast; and what windows reach beyond the objects' displacement
+_ROUNDS = 2  # of taking labels within the frame
+_WINDOWS = 10  # as large as so many windows is an object that loses nothing, if memory keeps what was taken so
+_FLOOR = 1e-3  # of a label that no match has, where matches are not trusted
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,9 @@ class MaskSettings:
         context: previous frames in memory, beside the frames in which masks were given.
         window: key cells that a cell may take labels from.
         first_window: the same in frames in which masks were given; as ``window`` by default.
-        start_window: the same while there are fewer than ``context`` previous frames, for what moves fast at first;
-            later a wide one finds what only looks alike. As ``first_window`` by default.
+        fast_window: how far windows in the last ``context`` frames may grow, in a frame to which an object has moved by
+            more than half of ``window`` (:mod:`samepoint.tracking.motion`); wide ones find what only looks alike, so
+            they are kept to that. None: they never grow.
         topk: key cells that it does take labels from, over all key frames jointly.
         temperature: of the softmax over them.
         coarse: stride of the cells that say where to look: they find their best matches within ``window``, and the
@@ -47,6 +53,11 @@ class MaskSettings:
             else by where the cells are.
         stretch: every object's soft mask is stretched to 0..1 before they are compared.
         appearance: say of what objects look like (:mod:`samepoint.tracking.appearance`), beside where they were.
+        trusted: similarity of a cell to its matches up to which their labels say nothing, and from which they are
+            believed; else what is new takes the labels of its neighbours, and passes them on as if it were sure. None:
+            all are believed.
+        own_window: in which each cell takes labels from those most like it in its own frame, twice: thin gaps close,
+            and outlines follow what is seen. None: cells stand alone.
     """
 
     size: WorkingSize = 480
@@ -54,7 +65,7 @@ class MaskSettings:
     context: int = 10
     window: Window = field(default_factory=lambda: Window.circle(15))
     first_window: Window | None = None
-    start_window: Window | None = None
+    fast_window: float | None = 60.0
     topk: int = 20
     temperature: float = 0.1
     coarse: int | None = None
@@ -64,6 +75,8 @@ class MaskSettings:
     published: bool = False
     stretch: bool = False
     appearance: float = 1.0
+    trusted: tuple[float, float] | None = (0.4, 0.7)
+    own_window: Window | None = field(default_factory=lambda: Window.circle(7))
 
     def __post_init__(self) -> None:
         if self.context < 0:
@@ -73,6 +86,10 @@ class MaskSettings:
             raise InputError(f"appearance: {self.appearance:g} given, 0 or more expected")
         if not isinstance(self.strides, tuple) or not self.strides or min(self.strides) < 1:
             raise InputError(f"strides: {self.strides!r} given; a tuple of one or more numbers of 1 or more expected")
+        if self.fast_window is not None and not 0 < self.fast_window < inf:
+            raise InputError(f"fast_window: {self.fast_window:g} given, above 0 expected, or None")
+        if self.trusted is not None and not (len(self.trusted) == 2 and self.trusted[0] < self.trusted[1]):
+            raise InputError(f"trusted: {self.trusted!r} given, a similarity and a higher one expected, or None")
         if self.coarse is not None and self.coarse <= min(self.strides):
             raise InputError(f"coarse: stride {self.coarse} given, one above {min(self.strides)}, the finest, expected")
 
@@ -83,7 +100,7 @@ class MaskSettings:
         'circle 15'
         """
         plain = {name: getattr(self, name) for name in self.in_force()}
-        for name in ("window", "first_window", "start_window", "fine_window"):
+        for name in ("window", "first_window", "fine_window", "own_window"):
             if plain.get(name) is not None:
                 plain[name] = plain[name].shape + (f" {plain[name].size:g}" if isfinite(plain[name].size) else "")
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
@@ -91,8 +108,7 @@ class MaskSettings:
     def in_force(self) -> tuple[str, ...]:
         """The names of the attributes that have an effect, as far as others decide it."""
         idle: tuple[str, ...] = () if self.coarse is not None else ("coarse", "fine_window", "matches")
-        if self.start_window is None:
-            idle += ("start_window",)
+        idle += tuple(name for name in ("fast_window", "trusted", "own_window") if getattr(self, name) is None)
         return tuple(each.name for each in fields(self) if each.name not in idle)
 
 
@@ -105,7 +121,10 @@ _SPA = MaskSettings(
     fill=False,
     published=True,
     stretch=True,
+    fast_window=None,
     appearance=0.0,
+    trusted=None,
+    own_window=None,
 )
 
 MASK_PROTOCOLS: dict[str, MaskSettings] = {
@@ -218,6 +237,7 @@ class PropagatedMasks:
         """Of the frame last stepped (V, h, w); what memory keeps of it is less sure where looks had a say."""
         self.appearance = Appearance(settings.appearance) if settings.appearance else None
         self._spare: list[Cells] = []
+        self._pooled: dict[int, Tensor] = {}  # coarse maps by frame, of those in memory
 
     def kept(self, cells: Cells) -> Cells:
         """A copy where the maps of a frame that has left the memory were.
@@ -238,12 +258,17 @@ class PropagatedMasks:
         previous = list(self.recent)
         if self.settings.fill:
             previous = [self.anchors[-1]] * (self.settings.context - len(previous)) + previous
-        labels = self.soft = self._propagated(cells, self.anchors, previous)
+        labels, trust = self._propagated(cells, [*self.anchors, *previous], self._windows(frame, cells, previous))
+        soft = self.soft = labels
         if self.appearance is not None and looks is not None:
-            self.soft = self.appearance.judge(looks, labels, self.objects)
-            self.appearance.learn(looks, self.soft, self.objects)
-            # What looks say would be counted again in every frame that takes its labels from here.
-            labels = (labels + self.soft) / 2
+            soft = self.soft = self.appearance.judge(looks, labels, self.objects, (1 + trust) / 2)
+        if self.settings.own_window is not None:
+            self.soft = self._settled(cells, soft, self.settings.own_window)
+            soft = torch.lerp(soft, self.soft, _size_share(soft, self.settings.own_window))
+        if self.appearance is not None and looks is not None:
+            self.appearance.learn(looks, soft, self.objects)
+        # What looks and neighbours say would be counted again in every frame that takes its labels from here.
+        labels = (labels + soft) / 2
         self._remember(Key(frame, cells, labels))
         return self.soft
 
@@ -285,7 +310,8 @@ class PropagatedMasks:
         return labels
 
     def _extended(self, anchor: Key, key: Key, fresh: int) -> Key:
-        found = self._propagated(anchor.cells, [key], [])[-fresh:] * anchor.labels[:1]  # masks given there stay
+        windows = [self.settings.first_window or self.settings.window]
+        found = self._propagated(anchor.cells, [key], windows)[0][-fresh:] * anchor.labels[:1]  # masks given there stay
         background = (anchor.labels[:1] - found.sum(0, keepdim=True)).clamp(min=0)
         return anchor._replace(labels=torch.cat([background, anchor.labels[1:], found]))
 
@@ -297,12 +323,52 @@ class PropagatedMasks:
                 self._spare = [gone]
         self.recent.append(key)
 
-    def _propagated(self, cells: Cells, anchors: list[Key], previous: list[Key]) -> Tensor:
-        first, keys = self.settings.first_window or self.settings.window, [*anchors, *previous]
-        if self.settings.start_window is not None and len(self.recent) < self.settings.context:
-            first = self.settings.start_window
-        windows = [first] * len(anchors) + [self.settings.window] * len(previous)
-        return propagate(self._affinity(cells, [key.cells for key in keys], windows), [key.labels for key in keys])
+    def _windows(self, frame: int, cells: Cells, previous: list[Key]) -> list[Window]:
+        """Of the anchors and the previous frames."""
+        settings = self.settings
+        windows = [settings.first_window or settings.window] * len(self.anchors) + [settings.window] * len(previous)
+        margin = _FAST * settings.window.size
+        if settings.fast_window is None or not self.recent or not margin < settings.fast_window:
+            return windows
+        keys = {key.frame: key for key in (*self.anchors, *previous)}
+        self._pooled = {known: coarse for known, coarse in self._pooled.items() if known in keys}
+        now = self._pooled[frame] = pooled(cells.fine)
+
+        def moved(key: Key) -> float:
+            if key.frame not in self._pooled:
+                self._pooled[key.frame] = pooled(key.cells.fine)
+            return displacement(self._pooled[key.frame], now, key.labels)
+
+        if moved(self.recent[-1]) <= margin:
+            return windows
+        wider = {
+            key.frame: min(settings.fast_window, moved(key) + margin)
+            for key in keys.values()
+            if frame - key.frame <= settings.context
+        }
+        return [
+            replace(window, size=max(window.size, ceil(wider.get(key.frame, 0))))
+            for key, window in zip((*self.anchors, *previous), windows, strict=True)
+        ]
+
+    def _propagated(self, cells: Cells, keys: list[Key], windows: list[Window]) -> tuple[Tensor, Tensor]:
+        """Soft labels (V, h, w), and how far they are to be trusted (h, w)."""
+        found = self._affinity(cells, [key.cells for key in keys], windows)
+        labels = propagate(found, [key.labels for key in keys])
+        if self.settings.trusted is None:
+            return labels, torch.ones_like(labels[0])
+        low, high = self.settings.trusted
+        likeness = torch.where(found.weights > 0, found.weights * found.scores, 0).sum(1).view(labels.shape[1:])
+        trust = ((likeness - low) / (high - low)).clamp(0, 1)
+        doubted = (labels.clamp(min=_FLOOR).log() * trust).softmax(0)
+        return torch.where(trust < 1, doubted, labels), trust
+
+    def _settled(self, cells: Cells, labels: Tensor, window: Window) -> Tensor:
+        settings = self.settings
+        found = affinity(cells.fine, [cells.fine], window, settings.topk, settings.temperature, dtype=self.dtype)
+        for _ in range(_ROUNDS):
+            labels = propagate(found, [labels])
+        return labels
 
     def _affinity(self, cells: Cells, keys: list[Cells], windows: list[Window]) -> Affinity:
         settings, known = self.settings, [key.fine for key in keys]
@@ -321,3 +387,12 @@ class PropagatedMasks:
             settings.temperature,
             dtype=self.dtype,
         )
+
+
+def _size_share(labels: Tensor, window: Window) -> Tensor:
+    """How large the objects in each cell (h, w) are beside a window, up to 1, from soft labels (V, h, w)."""
+    enough = _WINDOWS * float(window.mask().sum()) if window.size < inf else inf
+    things = labels[1:]
+    shares = (things.sum((1, 2)) / enough).clamp(max=1)
+    total: Tensor = torch.einsum("v,vhw->hw", shares, things) / things.sum(0).clamp(min=_FLOOR)
+    return total
