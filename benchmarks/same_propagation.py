@@ -45,7 +45,10 @@ def settings_for(stride: int, appearance: float = 0) -> MaskSettings:
         context=5,
         window=Window.circle(REACH / stride),
         topk=10,
+        fast_window=None,
         appearance=appearance,
+        trusted=None,
+        own_window=None,
     )
 
 

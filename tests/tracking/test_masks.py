@@ -27,7 +27,8 @@ from samepoint.tracking.propagated_masks import Cells, Grid, PropagatedMasks
 from samepoint.tracking.resample import averaged_down, cells_from_pixels, pixels_from_cells
 from tests.tracking.test_tracker import Pixels
 
-PLAIN = MaskSettings(size=None, strides=(1,), context=2, window=Window.circle(4), topk=3, fill=False)
+ALONE = MaskSettings(fast_window=None, trusted=None, own_window=None)
+PLAIN = replace(ALONE, size=None, strides=(1,), context=2, window=Window.circle(4), topk=3, fill=False)
 NEAREST = replace(PLAIN, topk=1)
 SIZE = (20, 28)
 
@@ -98,27 +99,6 @@ def test_soft_labels_sum_to_one(settings: MaskSettings) -> None:
         assert stream.soft.sum(0) == pytest.approx(1, abs=1e-5)
         assert stream.soft.min() >= 0
     assert stream.objects == (1, 5, 200)
-
-
-def test_what_moves_far_at_first_is_found_in_the_wider_window() -> None:
-    """And later, once memory is full, in the window alone."""
-    ground, thing = noise(), noise(1)
-
-    def frame(left: int) -> np.ndarray:
-        picture = ground.copy()
-        picture[3:9, left : left + 8] = thing[3:9, :8]
-        return picture
-
-    lefts = (2, 16, 16, 16, 9)
-    clip, truth = np.stack([frame(left) for left in lefts]), [box(3, 9, left, left + 8) for left in lefts]
-    found = {}
-    for start in (None, Window.circle(16)):
-        chosen = replace(NEAREST, start_window=start)
-        labels = segment(clip, truth[0], model=Pixels(), settings=chosen, dtype=torch.float32).labels
-        found[start] = [iou(one, other) for one, other in zip(labels, truth, strict=True)]
-    assert max(found[None][1:4]) < 0.2
-    assert min(found[Window.circle(16)][1:4]) > 0.75
-    assert found[Window.circle(16)][4] < 0.4
 
 
 def test_frames_before_the_first_mask_are_background_and_cost_nothing() -> None:
@@ -383,8 +363,8 @@ def test_crw_fills_its_memory_with_the_first_frame() -> None:
     stream.add(box(3, 9, 4, 12))
     keys: list[int] = []
     inner = stream._method._propagated
-    stream._method._propagated = lambda f, anchors, previous: (  # type: ignore[method-assign]
-        keys.extend(key.frame for key in (*anchors, *previous)) or inner(f, anchors, previous)
+    stream._method._propagated = lambda f, known, windows: (  # type: ignore[method-assign]
+        keys.extend(key.frame for key in known) or inner(f, known, windows)
     )
     stream.step(noise())
     stream.step(noise())

@@ -30,7 +30,8 @@ from tests.models.test_network import TINY
 from tests.tracking.test_tracker import Pixels
 
 SIZE = (24, 40)
-PLAIN = MaskSettings(size=None, strides=(1,), context=2, window=Window.circle(9), topk=1, fill=False)
+ALONE = MaskSettings(fast_window=None, trusted=None, own_window=None)
+PLAIN = replace(ALONE, size=None, strides=(1,), context=2, window=Window.circle(9), topk=1, fill=False)
 COARSE = replace(PLAIN, coarse=4, fine_window=Window.square(2))
 
 
