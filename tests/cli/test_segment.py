@@ -40,10 +40,11 @@ def mask(folder: Path) -> Path:
 
 @pytest.fixture
 def pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that costs nothing, at twice the clip's own size."""
+    """A network that costs nothing, at twice the clip's own size; its colours do not tell cells apart enough to settle."""
     monkeypatch.setattr("samepoint.models.features.load_features", lambda name: SimpleNamespace(network=Pixels()))
     for name, settings in MASK_PROTOCOLS.items():
-        monkeypatch.setitem(MASK_PROTOCOLS, name, replace(settings, size=96, window=Window.circle(3), topk=5))
+        small = replace(settings, size=96, window=Window.circle(3), topk=5, fast_window=None, own_window=None)
+        monkeypatch.setitem(MASK_PROTOCOLS, name, small)
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, frame: int, error: type[BaseException] = KeyboardInterrupt) -> None:

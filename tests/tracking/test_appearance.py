@@ -186,7 +186,9 @@ def test_where_places_say_nothing_looks_decide(companion: nn.Module | None) -> N
     discs = [disc(centre) for centre in (30, 34, 38)]
     for frame, there in zip(clip, discs, strict=True):
         frame[there > 0, 0] = 250
-    chosen = MaskSettings(size=None, strides=(4,), context=1, topk=200, window=Window.circle(8), appearance=4)
+    chosen = MaskSettings(
+        size=None, strides=(4,), context=1, topk=200, window=Window.circle(8), appearance=4, own_window=None
+    )
     blind = segment(clip, discs[0], model=Blind(), settings=replace(chosen, appearance=0), companion=None)
     found = segment(clip, discs[0], model=Blind(), settings=chosen, companion=companion)
     overlap = [(masks.labels[2] & discs[2]).sum() / (masks.labels[2] | discs[2]).sum() for masks in (blind, found)]

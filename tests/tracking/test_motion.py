@@ -82,7 +82,7 @@ def follow(settings: MaskSettings, lefts: list[int]) -> list[float]:
 
 @pytest.mark.parametrize("filled", [True, False])
 def test_what_moves_fast_is_found_at_any_time(filled: bool) -> None:
-    lefts = [8, 48, 48, 48, 48, 48, 16, 20]
+    lefts = [8, 48, 48, 48, 48, 48, 80]
     plain = replace(SETTINGS, fill=filled)
     assert min(follow(plain, lefts)) > 0.9
     assert max(follow(replace(plain, fast_window=None), lefts)) < 0.1

@@ -23,7 +23,7 @@ from .resample import averaged_down, cells_from_cells, separable
 _SHARE = 0.05  # of a cell; what labels of less than that together say is noise
 _FAST = 0.55  # of a window's radius: farther is fast; and what windows reach beyond the objects' displacement
 _ROUNDS = 2  # of taking labels within the frame
-_WINDOWS = 10  # as large as so many windows is an object that loses nothing, if memory keeps what was taken so
+_WINDOWS = 10  # as large as so many windows is an object whose memory keeps what was taken so; smaller ones wear away
 _FLOOR = 1e-3  # of a label that no match has, where matches are not trusted
 
 
@@ -263,8 +263,10 @@ class PropagatedMasks:
         if self.appearance is not None and looks is not None:
             soft = self.soft = self.appearance.judge(looks, labels, self.objects, (1 + trust) / 2)
         if self.settings.own_window is not None:
-            self.soft = self._settled(cells, soft, self.settings.own_window)
-            soft = torch.lerp(soft, self.soft, _size_share(soft, self.settings.own_window))
+            settled = self._settled(cells, soft, self.settings.own_window)
+            either, cells_in = torch.maximum(soft, settled), _cells_in(self.settings.own_window)
+            self.soft = torch.lerp(soft, settled, _size_share(either, cells_in))
+            soft = torch.lerp(soft, settled, _size_share(either, _WINDOWS * cells_in))
         if self.appearance is not None and looks is not None:
             self.appearance.learn(looks, soft, self.objects)
         # What looks and neighbours say would be counted again in every frame that takes its labels from here.
@@ -389,9 +391,12 @@ class PropagatedMasks:
         )
 
 
-def _size_share(labels: Tensor, window: Window) -> Tensor:
-    """How large the objects in each cell (h, w) are beside a window, up to 1, from soft labels (V, h, w)."""
-    enough = _WINDOWS * float(window.mask().sum()) if window.size < inf else inf
+def _cells_in(window: Window) -> float:
+    return float(window.mask().sum()) if window.size < inf else inf
+
+
+def _size_share(labels: Tensor, enough: float) -> Tensor:
+    """How large the objects in each cell (h, w) are, from soft labels (V, h, w): 1 from ``enough`` cells on."""
     things = labels[1:]
     shares = (things.sum((1, 2)) / enough).clamp(max=1)
     total: Tensor = torch.einsum("v,vhw->hw", shares, things) / things.sum(0).clamp(min=_FLOOR)
