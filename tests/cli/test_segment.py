@@ -40,7 +40,7 @@ def mask(folder: Path) -> Path:
 
 @pytest.fixture
 def pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that costs nothing, at twice the clip's own size; its colours do not tell cells apart enough to settle."""
+    """A network that costs nothing, at twice the clip's own size; its colours tell cells hardly apart."""
     monkeypatch.setattr("samepoint.models.features.load_features", lambda name: SimpleNamespace(network=Pixels()))
     for name, settings in MASK_PROTOCOLS.items():
         small = replace(settings, size=96, window=Window.circle(3), topk=5, fast_window=None, own_window=None)
