@@ -38,6 +38,17 @@ def test_labels_of_unlike_matches_are_doubted(likeness: float, expected: float) 
     torch.testing.assert_close(soft[:, 0, 0], torch.tensor([1 - expected, expected]), atol=1e-5, rtol=0)
 
 
+def test_late_objects_are_not_told_to_have_been_where_all_was_different() -> None:
+    method = PropagatedMasks(ALONE)
+    first, later = torch.zeros(1, 8), torch.zeros(1, 8)
+    first[0, 0] = later[0, 7] = 1
+    method.give(0, Cells(at(0.0)[:, None, None].expand(2, 1, 8)), {1: first})
+    method.step(1, Cells(at(3.0)[:, None, None].expand(2, 1, 8)))
+    method.give(1, method.recent[-1].cells, {2: later})
+    assert method.anchors[0].frame == 0
+    assert not method.anchors[0].labels[2, 0, :5].any()
+
+
 def test_without_trust_all_are_believed() -> None:
     method = PropagatedMasks(MaskSettings(**{**vars(ALONE), "trusted": None}))
     method.give(0, Cells(at(0.0)[:, None, None]), {1: torch.tensor([[0.9]])})

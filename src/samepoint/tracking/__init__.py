@@ -1,11 +1,12 @@
 """Following points, masks and keypoints: a whole video in one call, or frame by frame."""
 
 from samepoint.tracking.keypoints import Suggestion, propagate_keypoints, suggest_frames
+from samepoint.tracking.mask_settings import MASK_PROTOCOLS, MaskSettings
 from samepoint.tracking.mask_tracker import MaskTracker
 from samepoint.tracking.masks import segment
 from samepoint.tracking.points import track
 from samepoint.tracking.propagated import PropagatedPoints, PropagationSettings
-from samepoint.tracking.propagated_masks import MASK_PROTOCOLS, MaskSettings, PropagatedMasks
+from samepoint.tracking.propagated_masks import PropagatedMasks
 from samepoint.tracking.quality import QUALITIES, Quality
 from samepoint.tracking.refined import RefinedPoints, RefineSettings
 from samepoint.tracking.ring import RingTracker

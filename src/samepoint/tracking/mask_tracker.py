@@ -19,7 +19,8 @@ from ..models.weights import read_tensors
 from ..structures.masks import VOID, as_labels
 from .frames import FrameEncoder, working_size
 from .looks import Looks
-from .propagated_masks import Cells, Grid, Key, MaskSettings, PropagatedMasks
+from .mask_settings import MaskSettings
+from .propagated_masks import Cells, Grid, Key, PropagatedMasks
 from .resample import cells_from_pixels, nearest_pixels, pixels_from_cells, separable, stretched_cells
 
 _AT_ONCE = 4  # soft masks at the size of the picture that are held at a time

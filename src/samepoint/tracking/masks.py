@@ -13,8 +13,8 @@ from ..errors import InputError
 from ..io.masks import read_mask
 from ..models.features import companion_of, encoder_of, load_encoder, load_features
 from ..structures import Masks, Video
+from .mask_settings import MaskSettings
 from .mask_tracker import MaskTracker
-from .propagated_masks import MaskSettings
 
 Mask = np.ndarray | str | Path
 Progress = Callable[[int, "int | None"], None]

@@ -12,8 +12,8 @@ from torch import nn
 from ..correspondence import Window
 from ..errors import InputError
 from ..models.network import PointNetwork
+from .mask_settings import MaskSettings, named_settings
 from .propagated import COARSER, PropagatedPoints, PropagationSettings
-from .propagated_masks import MaskSettings, named_settings
 from .refined import RefineSettings
 
 Quality = Literal["fast", "balanced", "best"]
