@@ -1,9 +1,10 @@
 """What each objective and each level of the search is worth, on the same small budget each.
 
-    python -m benchmarks.ablation --data DATA_ROOT --runs RUNS [--teacher WEIGHTS] [--steps 250] [-o ablation.json]
+    python -m benchmarks.ablation --data DATA_ROOT --runs RUNS [--teacher WEIGHTS] [--steps 250] [--only NAME ...]
+        [-o ablation.json]
 
 ``DATA_ROOT`` holds ``jhmdb/train``, ``jhmdb/dev``, ``badja/`` and ``davis/``; without ``--teacher`` those with one
-are left out. Every variant starts from the same random weights and sees the same rendered clips. Points are followed by
+are left out; ``--only`` keeps the rows that learnt from what is named. Every variant starts from the same random weights and sees the same rendered clips. Points are followed by
 plain label propagation at a short side of 320, so that features are judged and no refiner. A run that is complete in
 ``RUNS`` is not trained again, one that was stopped goes on.
 """
@@ -38,6 +39,7 @@ SYNTHETIC: dict[str, Any] = {"matching": [0.5, 0.5, 1.0]}
 RECONSTRUCTION = {"reconstruction": {"weight": 0.2, "stride": 4, "radius": 12, "normalised": True, "temperature": 0.05}}
 ADVERSARY = {"adversary": {"weight": 0.2, "stride": 8, "radius": 8, "schedule": "rising"}}
 TEACHER = {"relation": {"weight": 0.4, "stride": 16, "temperature": 0.05}}
+SOFT = {"soft_targets": {"weight": 0.2, "stride": 8, "radius": 8}}
 WALK = {"matching": [0.0, 0.0, 0.0], "random_walk": {"weight": 1.0, "stride": 8}}
 
 OBJECTIVES: dict[str, dict[str, Any]] = {
@@ -46,6 +48,7 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
     "+ adversary": SYNTHETIC | RECONSTRUCTION | ADVERSARY,
     "+ teacher": SYNTHETIC | RECONSTRUCTION | ADVERSARY | TEACHER,
     "synthetic + teacher": SYNTHETIC | TEACHER,
+    "synthetic + soft targets": SYNTHETIC | SOFT,
     "random walk alone": WALK,
 }
 SEARCHES = {
@@ -90,13 +93,17 @@ def configuration(
                 "labelled": {"pairs": 1},
             },
             "loss": {"refinement": 0.0, **loss},
-            "teacher": {"model": str(teacher), "outputs": [10]} if teacher and "relation" in loss else {},
+            "teacher": {"model": str(teacher), "outputs": [10]} if teacher and _taught(loss) else {},
             "optimiser": {"rate": 1e-3, "warmup": 20},
             "calibration": {"clips": 0},
             "checkpoint_every": 50,
             "trackers": [],
         }
     )
+
+
+def _taught(loss: Mapping[str, Any]) -> bool:
+    return "relation" in loss or "soft_targets" in loss
 
 
 def follower(network: PointNetwork, settings: PropagationSettings) -> Tracker:
@@ -118,6 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--teacher", type=Path)
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--clips", type=int, default=12, help="JHMDB clips")
+    parser.add_argument("--only", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES), metavar="NAME")
     parser.add_argument("-o", "--output", type=Path)
     asked = parser.parse_args(arguments)
     keep_freed_memory()
@@ -128,7 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     for variant in VARIANTS:
         loss = OBJECTIVES[variant.objectives]
-        if "relation" in loss and asked.teacher is None:
+        if variant.objectives not in asked.only or (_taught(loss) and asked.teacher is None):
             continue
         folder = asked.runs / variant.objectives.replace("+", "with").strip().replace(" ", "-")
         weights = folder / "model.safetensors"
