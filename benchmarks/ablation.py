@@ -4,9 +4,10 @@
         [-o ablation.json]
 
 ``DATA_ROOT`` holds ``jhmdb/train``, ``jhmdb/dev``, ``badja/`` and ``davis/``; without ``--teacher`` those with one
-are left out; ``--only`` keeps the rows that learnt from what is named. Every variant starts from the same random weights and sees the same rendered clips. Points are followed by
-plain label propagation at a short side of 320, so that features are judged and no refiner. A run that is complete in
-``RUNS`` is not trained again, one that was stopped goes on.
+are left out; ``--only`` keeps the rows that learnt from what is named. Every variant starts from the same random
+weights and sees the same rendered clips. Points are followed by plain label propagation at a short side of 320, so that
+features are judged and no refiner. A run that is complete in ``RUNS`` is not trained again, one that was stopped goes
+on.
 """
 
 from __future__ import annotations
