@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from benchmarks.ablation import OBJECTIVES, SEARCHES, VARIANTS, configuration
 
+from samepoint.training.checks import uses_teacher
+
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_variants_differ_in_their_objectives_only(name: str, tmp_path: Path) -> None:
@@ -15,7 +17,7 @@ def test_variants_differ_in_their_objectives_only(name: str, tmp_path: Path) -> 
         OBJECTIVES["synthetic only"], tmp_path, tmp_path / "run", 10, tmp_path / "teacher.safetensors"
     )
     assert given.model_copy(update={"loss": plain.loss, "teacher": plain.teacher}) == plain
-    assert (given.teacher.model is not None) == (given.loss.relation.weight > 0)
+    assert (given.teacher.model is not None) == uses_teacher(given)
     assert (given.loss == plain.loss) == (name == "synthetic only")
 
 
