@@ -39,9 +39,8 @@ class MaskSettings:
         stretch: every object's soft mask is stretched to 0..1 before they are compared.
         appearance: say of what objects look like (:mod:`samepoint.tracking.appearance`), beside where they were.
         trusted: similarity of a cell to its matches up to which their labels say nothing, and from which they are
-            believed; else what is new takes the labels of what happens to be most alike, and passes them on as if it
-            were sure. Where they say nothing a cell has the mean of the labels that were around it in the frame before,
-            within twice ``window``. None: all are believed.
+            believed; else what is new takes the labels of its neighbours, and passes them on as if it were sure. None:
+            all are believed.
         own_window: in which each cell takes labels from those most like it in its own frame, twice: thin gaps close,
             and outlines follow what is seen. None: cells stand alone.
     """

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from ..correspondence import Affinity, Window, affinity, propagate
 from ..correspondence.coarse_to_fine import affinity_coarse_to_fine, coarser
@@ -26,7 +25,6 @@ _FAST = 0.55  # of a window's radius: farther is fast; and what windows reach be
 _ROUNDS = 2  # of taking labels within the frame
 _WINDOWS = 10  # as large as so many windows is an object whose memory keeps what was taken so; smaller ones wear away
 _FLOOR = 1e-3  # of a label that no match has, where matches are not trusted
-_AROUND = 2  # windows' radii around a cell, whose labels in the frame before are its own where matches are not trusted
 
 
 class Grid:
@@ -246,8 +244,7 @@ class PropagatedMasks:
         low, high = self.settings.trusted
         likeness = torch.where(found.weights > 0, found.weights * found.scores, 0).sum(1).view(labels.shape[1:])
         trust = ((likeness - low) / (high - low)).clamp(0, 1)
-        around = _averaged(keys[-1].labels, _AROUND * self.settings.window.size)
-        doubted = torch.lerp(around.clamp(min=_FLOOR).log(), labels.clamp(min=_FLOOR).log(), trust).softmax(0)
+        doubted = (labels.clamp(min=_FLOOR).log() * trust).softmax(0)
         return torch.where(trust < 1, doubted, labels), trust
 
     def _settled(self, cells: Cells, labels: Tensor, window: Window) -> Tensor:
@@ -274,16 +271,6 @@ class PropagatedMasks:
             settings.temperature,
             dtype=self.dtype,
         )
-
-
-def _averaged(labels: Tensor, radius: float) -> Tensor:
-    """Labels (V, h, w) averaged over the square of a radius around each cell, as far as it lies on the map."""
-    for across in (1, 2):
-        reach = int(min(radius, labels.shape[across] - 1))
-        kernel, padding = [1, 1], [0, 0]
-        kernel[across - 1], padding[across - 1] = 2 * reach + 1, reach
-        labels = avg_pool2d(labels[None], kernel, 1, padding, count_include_pad=False)[0]
-    return labels
 
 
 def _cells_in(window: Window) -> float:
