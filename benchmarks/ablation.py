@@ -30,7 +30,8 @@ from samepoint.models.weights import load_model
 from samepoint.process import keep_freed_memory
 from samepoint.structures import Queries, Tracks
 from samepoint.tracking import PropagatedPoints, PropagationSettings, track
-from samepoint.training.config import FeaturesConfig
+from samepoint.training.checks import uses_teacher
+from samepoint.training.config import FeaturesConfig, TeacherConfig
 from samepoint.training.features import train
 
 SHORT_SIDE = 320
@@ -78,7 +79,7 @@ def configuration(
     loss: Mapping[str, Any], videos: Path, output: Path, steps: int, teacher: Path | None
 ) -> FeaturesConfig:
     """Of one variant: the same data, schedule and first weights for all."""
-    return FeaturesConfig.model_validate(
+    config = FeaturesConfig.model_validate(
         {
             "output": str(output),
             "steps": steps,
@@ -94,17 +95,15 @@ def configuration(
                 "labelled": {"pairs": 1},
             },
             "loss": {"refinement": 0.0, **loss},
-            "teacher": {"model": str(teacher), "outputs": [10]} if teacher and _taught(loss) else {},
             "optimiser": {"rate": 1e-3, "warmup": 20},
             "calibration": {"clips": 0},
             "checkpoint_every": 50,
             "trackers": [],
         }
     )
-
-
-def _taught(loss: Mapping[str, Any]) -> bool:
-    return "relation" in loss or "soft_targets" in loss
+    if teacher is None or not uses_teacher(config):
+        return config
+    return config.model_copy(update={"teacher": TeacherConfig(model=str(teacher), outputs=(10,))})
 
 
 def follower(network: PointNetwork, settings: PropagationSettings) -> Tracker:
@@ -126,7 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--teacher", type=Path)
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--clips", type=int, default=12, help="JHMDB clips")
-    parser.add_argument("--only", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES), metavar="NAME")
+    parser.add_argument("--only", nargs="+", choices=OBJECTIVES, metavar="NAME", help="rows that learnt from these")
     parser.add_argument("-o", "--output", type=Path)
     asked = parser.parse_args(arguments)
     keep_freed_memory()
@@ -137,12 +136,16 @@ def main(arguments: list[str] | None = None) -> None:
     )
     for variant in VARIANTS:
         loss = OBJECTIVES[variant.objectives]
-        if variant.objectives not in asked.only or (_taught(loss) and asked.teacher is None):
+        if asked.only and variant.objectives not in asked.only:
             continue
         folder = asked.runs / variant.objectives.replace("+", "with").strip().replace(" ", "-")
+        config = configuration(loss, asked.data / "jhmdb/train", folder, asked.steps, asked.teacher)
+        if uses_teacher(config) and asked.teacher is None:
+            if asked.only:
+                parser.error(f"--only: {variant.objectives!r} learns from a teacher; give --teacher")
+            continue
         weights = folder / "model.safetensors"
         if not weights.exists():
-            config = configuration(loss, asked.data / "jhmdb/train", folder, asked.steps, asked.teacher)
             train(config, resume=(folder / "checkpoints" / "last.pt").exists())
         network = load_model(weights)
         tracker = follower(network, SEARCHES[variant.search])
