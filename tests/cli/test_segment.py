@@ -220,6 +220,36 @@ class TestGoingOn:
         assert json.loads(capsys.readouterr().out)["frames_before"] == 0
         assert (labels_in(Path("out")) == whole).all()
 
+    @pytest.mark.parametrize("frames", [1, 3, FRAMES - 1])
+    def test_after_the_first_frames_exactly(
+        self, clip: str, mask: Path, whole: np.ndarray, frames: int, capsys
+    ) -> None:
+        command = ["segment", clip, "--mask", str(mask), "-o", "out"]
+        capsys.readouterr()
+        assert main([*command, "--frames", str(frames), "--render", "seen.mp4"]) == 0
+        assert f"{FRAMES - frames} are left, without --frames it goes on" in capsys.readouterr().out
+        assert len(list(Path("out").glob("*.png"))) == len(Video("seen.mp4")) == frames
+        assert main([*command, "--frames", "1", "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert (said["frames"], said["frames_before"], said["frames_left"]) == (frames, frames, FRAMES - frames)
+        assert main([*command, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["frames_before"] == frames
+        assert (labels_in(Path("out")) == whole).all()
+        assert not (Path("out") / STATE).exists()
+
+    def test_more_frames_than_there_are(self, clip: str, mask: Path, whole: np.ndarray, capsys) -> None:
+        assert main(["segment", clip, "--mask", str(mask), "-o", "out", "--frames", "999"]) == 0
+        assert "left" not in capsys.readouterr().out
+        assert (labels_in(Path("out")) == whole).all()
+
+    def test_a_mask_beyond_the_first_frames_waits(self, clip: str, mask: Path) -> None:
+        write_mask(mask.with_name("later.png"), np.full(SIZE, 7, np.uint8))
+        command = ["segment", clip, "--mask", str(mask), "--mask", "later.png@4", "-o", "out"]
+        assert main([*command, "--frames", "4"]) == 0
+        assert 7 not in np.unique(labels_in(Path("out")))
+        assert main(command) == 0
+        assert (read_mask(Path("out/00004.png")) == 7).all()
+
     def test_what_is_done_is_not_done_again(self, clip: str, mask: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         command = ["segment", clip, "--mask", str(mask), "-o", "out"]
         assert main(command) == 0
@@ -284,6 +314,8 @@ class TestGoingOn:
         (["--mask", "small.png"], "small.png: is 5x4, but the frames are 64x48"),
         (["--mask", "empty.png"], "empty.png: no object in this mask; it is all background"),
         (["--mask", "deep.png"], "deep.png: label 300; objects have the labels 1 to 254"),
+        (["--mask", "mask.png", "--frames", "0"], "--frames 0: expected at least 1 frame"),
+        (["--mask", "mask.png@3", "--frames", "3"], "--frames 3: leaves out the first mask, which is of frame 3"),
         (["--mask", "mask.png@6"], "mask.png: frame 6, but the video has 6 frames (0..5)"),
         (["--mask", "mask.png@-1"], "--mask mask.png@-1: frames count from 0, -1 is negative"),
         (["--mask", "mask.png", "--mask", "mask.png"], "object 1 is in another mask of frame 0, too"),

@@ -58,6 +58,12 @@ def segment(
             "(faster), none (fastest), or another by name or file.",
         ),
     ] = "auto",
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            "--frames", metavar="N", help="Only the first N frames, to see how it does; without it the same goes on."
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make masks anew where DIR holds others, instead of refusing.")
     ] = False,
@@ -79,9 +85,13 @@ def segment(
     given = [parse_mask(text) for text in mask or []]
     if not given:
         raise InputError("nothing to follow: give at least one --mask FILE[@FRAME]")
+    if frames is not None and frames < 1:
+        raise InputError(f"--frames {frames}: expected at least 1 frame")
     _check_outputs(video, [path for path, _ in given], output, render)
     clip = _open(video)
     masks = _read_masks(clip, given)
+    if frames is not None and frames <= min(masks):
+        raise InputError(f"--frames {frames}: leaves out the first mask, which is of frame {min(masks)}")
     check_model(model, device)
 
     from samepoint.models.features import load_encoder, load_features
@@ -94,14 +104,16 @@ def segment(
     tracker = MaskTracker(load_features(model).network, settings, companion=companion, device=device)
     record = describe(clip, masks, tracker, _identity(model), None if other is None else _identity(other))
     with progress("segmenting") as advance:
-        files, before = segment_into(output, clip, masks, tracker, record, overwrite=overwrite, progress=advance)
+        files, before = segment_into(
+            output, clip, masks, tracker, record, frames=frames, overwrite=overwrite, progress=advance
+        )
     if render is not None:
         from samepoint.io.masks import read_mask
         from samepoint.viz.masks import render_masks
 
         with progress("rendering") as advance:
             drawn = (read_mask(path, clip.size) for path in files)
-            render_masks(clip, drawn, render, clip.fps, progress=lambda done: advance(done, len(files)))
+            render_masks(clip[: len(files)], drawn, render, clip.fps, progress=lambda done: advance(done, len(files)))
     objects = sorted({int(label) for labels in masks.values() for label in np.unique(labels) if label})
     seconds = time.perf_counter() - began
     if as_json:
@@ -110,6 +122,7 @@ def segment(
             "objects": objects,
             "frames": len(files),
             "frames_before": before,
+            "frames_left": len(clip) - len(files),
             "fps": clip.fps,
             "width": clip.size[1],
             "height": clip.size[0],
@@ -124,9 +137,10 @@ def segment(
         print(json.dumps(facts))
         return
     gone_on = f" ({before} of them were there)" if before else ""
+    left = "" if len(files) == len(clip) else f"; {len(clip) - len(files)} are left, without --frames it goes on"
     print(
         f"{video}: {len(objects)} object{'s' * (len(objects) != 1)} followed through {len(files)} frames of "
-        f"{clip.size[1]}x{clip.size[0]} in {seconds:.1f} s{gone_on}"
+        f"{clip.size[1]}x{clip.size[0]} in {seconds:.1f} s{gone_on}{left}"
     )
     print(f"wrote {files[0]} to {files[-1].name}" + (f", {render}" if render else ""))
 

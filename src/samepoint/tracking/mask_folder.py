@@ -67,6 +67,7 @@ def segment_into(
     tracker: MaskTracker,
     record: Mapping[str, Any],
     *,
+    frames: int | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> tuple[list[Path], int]:
@@ -78,11 +79,12 @@ def segment_into(
         masks: by frame, none beyond the video.
         tracker: fresh.
         record: what the masks depend on, see :func:`describe`; an earlier run's must be equal.
+        frames: stop once so many are there, as if interrupted; None for all.
         overwrite: begin anew, and remove what an earlier run wrote.
         progress: called with (frames done, frames in all).
 
     Returns:
-        The files, and how many frames were there before.
+        The files that are there now, and how many of them were there before.
 
     Raises:
         InputError: the folder holds masks made with other settings, or not made here, and ``overwrite`` is not given.
@@ -108,20 +110,23 @@ def segment_into(
             tracker.add(mask, frame)
     before = done = tracker.frame + 1
     saved = done
+    wanted = len(paths) if frames is None else max(before, min(frames, len(paths)))
     try:
-        for labels in follow(tracker, clip, masks):
+        for labels in islice(follow(tracker, clip, masks), wanted - before if wanted < len(paths) else None):
             write_mask(paths[done], labels)
             state, done = tracker.state(), done + 1
-            if done - saved >= EVERY:
+            if done - saved >= EVERY or done == wanted < len(paths):
                 state.save(folder / STATE)
                 saved = done
             if progress:
-                progress(done, len(paths))
+                progress(done, wanted)
     except BaseException:
         if state is not None and done > saved:
             with suppress(OSError, InputError):
                 state.save(folder / STATE)
         raise
+    if wanted < len(paths):
+        return paths[:wanted], before
     _write_record(folder, record, paths, complete=True)
     (folder / STATE).unlink(missing_ok=True)
     return paths, before
