@@ -73,7 +73,7 @@ def test_patches_equal_the_map_inside_and_zero_outside() -> None:
     assert blocks[:, 2].abs().sum() == 0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(3, 12), st.floats(3, 9))
 def test_patches_are_exact_on_a_plane(x: float, y: float) -> None:
     rows, columns = torch.meshgrid(torch.arange(14.0), torch.arange(16.0), indexing="ij")
@@ -88,7 +88,7 @@ def test_lerp_by_hand() -> None:
     assert lerp_grid(grid, torch.tensor([[0.25, 0.5]])).item() == pytest.approx(12.5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(2, 37), st.floats(2, 25), st.floats(1.0, 4.0))
 def test_the_peak_of_a_gaussian_is_read_exactly(u: float, v: float, sigma: float) -> None:
     maps = gaussian_maps(torch.tensor([[u, v]], dtype=torch.float64), (28, 40), sigma)

@@ -163,7 +163,7 @@ def test_ctrl_c_leaves_what_was_there(folder: Path, clip: str, command: str) -> 
     assert process.stdout is not None
     assert process.stdout.readline() == "tracking\n"
     process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=30)
+    out, error = process.communicate(timeout=300)
     assert process.returncode == 130
     assert (out, error) == ("", "samepoint: interrupted\n")
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"a.csv": "old"}
@@ -180,7 +180,7 @@ def test_a_file_that_cannot_grow_is_the_machines_failure(folder: Path, clip: str
     process = start(
         arguments, folder, wait=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     )
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=300)
     assert process.returncode == 1, error
     assert out == ""
     assert error == "samepoint: error: File too large\n"

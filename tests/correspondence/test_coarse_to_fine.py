@@ -24,7 +24,7 @@ def features(seed: int, *shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize("path", PATHS)
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_equals_reference(path: Path, data: st.DataObject) -> None:
     ratio = data.draw(st.sampled_from([(2, 2), (4, 2), (8, 2), (16, 2), (3, 2)]))

@@ -27,7 +27,7 @@ def features(seed: int, *shape: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("path", PATHS)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_equals_reference(path: str, data: st.DataObject) -> None:
     height, width = data.draw(st.integers(1, 11)), data.draw(st.integers(1, 13))

@@ -49,7 +49,7 @@ def views(draw, source: tuple[int, int] = SOURCE) -> View:
     return View(top, left, height, width, size, draw(st.booleans()))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(view=views())
 def test_points_stay_with_the_pixels(view) -> None:
     """What a pixel of the view shows is its own raster position in the source, as far as antialias keeps ramps."""
@@ -63,7 +63,7 @@ def test_points_stay_with_the_pixels(view) -> None:
     torch.testing.assert_close(exact, centres(kept.size), atol=1e-9, rtol=0)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(view=views(), numbers=st.lists(st.floats(-0.04, 0.04), min_size=4, max_size=4))
 def test_flow_leads_where_the_points_go(view, numbers) -> None:
     """Affine motion is exact under bilinear sampling: start plus flow is the moved point's place in the view."""

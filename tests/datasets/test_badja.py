@@ -245,7 +245,7 @@ SCRAPS = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(key=st.sampled_from([*entry(0, 0, 0, True)]), value=SCRAPS, whole=st.booleans())
 def test_any_json_is_used_or_named(tmp_path_factory, key, value, whole):
     root = tmp_path_factory.mktemp("badja")
@@ -257,7 +257,7 @@ def test_any_json_is_used_or_named(tmp_path_factory, key, value, whole):
     assert check(root).found == 0
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(data=st.binary(max_size=40))
 def test_any_bytes_are_named(tmp_path_factory, data):
     root = tmp_path_factory.mktemp("badja")

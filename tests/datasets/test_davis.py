@@ -232,7 +232,7 @@ def test_broken_list_is_named(root17, text):
         names(root17)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.binary(max_size=60))
 def test_any_list_is_used_or_named(tmp_path_factory, data):
     root = tmp_path_factory.mktemp("davis")
@@ -243,7 +243,7 @@ def test_any_list_is_used_or_named(tmp_path_factory, data):
         assert names(root) == ("a",)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(place=st.integers(0, 1), cut=st.integers(0, 200), noise=st.binary(max_size=8))
 def test_damaged_pictures_are_read_or_named(tmp_path_factory, place, cut, noise):
     root = tmp_path_factory.mktemp("davis")

@@ -241,7 +241,7 @@ def test_broken_lists_are_named(official, file, text):
         names(official)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(mask=st.booleans(), cut=st.integers(0, 600), noise=st.binary(max_size=8))
 def test_damaged_matlab_files_are_read_or_named(tmp_path_factory, mask, cut, noise):
     root = tmp_path_factory.mktemp("jhmdb")
@@ -256,7 +256,7 @@ def test_damaged_matlab_files_are_read_or_named(tmp_path_factory, mask, cut, noi
             assert clip.masks.shape == (2, *SIZE)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(cut=st.integers(0, 900), noise=st.binary(max_size=8))
 def test_damaged_archives_are_read_or_named(tmp_path_factory, cut, noise):
     root = tmp_path_factory.mktemp("jhmdb")
@@ -275,7 +275,7 @@ def test_damaged_archives_are_read_or_named(tmp_path_factory, cut, noise):
         assert clip.joints_xy is None or clip.joints_xy.shape == (15, clip.length, 2)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(data=st.binary(max_size=60), official_list=st.booleans())
 def test_any_list_is_used_or_named(tmp_path_factory, data, official_list):
     root = tmp_path_factory.mktemp("jhmdb")

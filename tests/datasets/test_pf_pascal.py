@@ -158,7 +158,7 @@ def test_a_malformed_annotation_is_named(root) -> None:
             pf_pascal.pairs(root, "trn")[0]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(data=st.data(), split=st.sampled_from(["trn", "test"]))
 def test_any_list_is_read_or_refused(tmp_path_factory, data, split) -> None:
     root = tmp_path_factory.mktemp("fuzz")

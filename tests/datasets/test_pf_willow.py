@@ -101,7 +101,7 @@ def test_mistakes_are_named(tmp_path) -> None:
             pf_willow.pairs(root)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_any_list_is_read_or_refused(tmp_path_factory, data) -> None:
     root = tmp_path_factory.mktemp("fuzz")

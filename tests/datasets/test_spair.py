@@ -153,7 +153,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(key=st.sampled_from(sorted(trees.spair_annotation("a", "b", "cat"))), value=VALUES)
 def test_any_value_is_read_or_refused(tmp_path_factory, key, value) -> None:
     root = tmp_path_factory.mktemp("fuzz")

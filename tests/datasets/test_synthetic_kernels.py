@@ -100,7 +100,7 @@ def test_texture_positions_follow_the_formula():
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_the_iterated_inverse_undoes_the_closed_form(seed):
     rng = np.random.default_rng(seed)
     affine, waves, bend, centre = random_map(rng, strain=0.5)

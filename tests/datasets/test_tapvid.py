@@ -266,7 +266,7 @@ def test_two_videos_of_one_name(tmp_path):
         list(sequences(tmp_path, "robotap"))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(cut=st.integers(0, 3000), noise=st.binary(max_size=6), jpeg=st.booleans(), protocol=st.sampled_from([2, 4, 5]))
 def test_damaged_pickles_are_read_or_named(tmp_path_factory, cut, noise, jpeg, protocol):
     root = tmp_path_factory.mktemp("tapvid")
@@ -287,7 +287,7 @@ ARRAYS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(key=st.sampled_from(["video", "points", "occluded"]), value=VALUES | ARRAYS | st.lists(VALUES, max_size=3))
 def test_any_sample_is_used_or_named(tmp_path_factory, key, value):
     root = tmp_path_factory.mktemp("tapvid")

@@ -116,7 +116,7 @@ def test_wrong_seconds_are_named(tmp_path):
             read_labels(path, seconds=True)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(data=st.binary(max_size=40) | st.text('a0.,"\n-e15', max_size=40).map(str.encode), seconds=st.booleans())
 def test_any_csv_is_used_or_named(tmp_path_factory, data, seconds):
     path = tmp_path_factory.mktemp("csv") / "labels.csv"

@@ -22,7 +22,7 @@ def centre_near(picture: np.ndarray, place: np.ndarray, reach: int = 14) -> np.n
     return np.array([(part * x).sum(), (part * y).sum()]) / part.sum() + [x0, y0]
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.sampled_from([(360, 640), (240, 320), (640, 360)]))
 def test_points_lie_where_the_picture_shows_them(seed: int, size: tuple[int, int]) -> None:
     """Keypoints against the warped picture, frames that are not square: below half a pixel (acceptance check 6)."""
@@ -48,7 +48,7 @@ def test_spots_under_splines_lie_where_the_way_back_says() -> None:
         warp.points(new)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_the_way_there_and_back(seed: int) -> None:
     rng = np.random.default_rng(seed)

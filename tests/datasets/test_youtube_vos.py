@@ -111,7 +111,7 @@ VIDEO = st.fixed_dictionaries({}, optional={"objects": OBJECTS}) | VALUES
 ANY_META = st.fixed_dictionaries({}, optional={"videos": st.dictionaries(st.sampled_from(["a", "b"]), VIDEO) | VALUES})
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(meta=ANY_META | VALUES)
 def test_any_meta_is_read_as_it_stands_or_named(tmp_path_factory, meta) -> None:
     root = lies(tmp_path_factory, json.dumps(meta).encode())
@@ -124,7 +124,7 @@ def test_any_meta_is_read_as_it_stands_or_named(tmp_path_factory, meta) -> None:
         assert all(0 < number < 256 for number in clip.categories)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_any_bytes_of_meta_are_read_or_named(tmp_path_factory, data) -> None:
     whole = json.dumps({"videos": {"a": {"objects": {"1": {"category": "penguin"}}}}}).encode()

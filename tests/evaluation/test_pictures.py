@@ -151,7 +151,7 @@ SCORES = st.dictionaries(
 
 
 @given(SCORES, st.integers(1, 4))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_best_and_worst(per_item: dict[str, dict[str, float | None]], count: int) -> None:
     picks = pick(per_item, count)
     metric = "AJ" if any("AJ" in one for one in per_item.values()) else "MTE"

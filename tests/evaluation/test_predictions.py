@@ -16,7 +16,7 @@ from samepoint.process import peak_memory
 
 SAFE = re.compile(r"[A-Za-z0-9 !#$&'()+,;=@\[\]^`{}~\-_.%]+")
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
-SHORT = settings(deadline=None, max_examples=200)
+SHORT = settings(max_examples=200)
 
 
 @SHORT

@@ -282,7 +282,7 @@ ITEMS = st.lists(st.sampled_from(["a", "b", "c", "a, b", "d", "e", "f"]), unique
 
 
 @given(st.lists(st.tuples(PROTOCOL, ITEMS, st.integers(0, 8)), min_size=1, max_size=6))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_rows_of_different_signatures_never_share_an_unlabelled_column(tmp_path_factory, runs) -> None:
     folder = tmp_path_factory.mktemp("runs")
     found = []

@@ -32,7 +32,7 @@ def printed(text: str) -> str:
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20))
 @example("a--b---c ''d'' \\{}[*")
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_latex_prints_what_was_given(text: str) -> None:
     escaped = escape_latex(text)
     assert printed(escaped) == " ".join(text.split())
@@ -40,7 +40,7 @@ def test_latex_prints_what_was_given(text: str) -> None:
 
 
 @given(st.text(max_size=20))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_latex_is_plain_text_of_one_line_with_closed_braces(text: str) -> None:
     escaped = escape_latex(text)
     assert escaped.isascii()
@@ -55,7 +55,7 @@ def test_accents_and_what_latex_does_not_know() -> None:
 
 
 @given(st.text(max_size=20))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_markdown_stays_in_its_cell(text: str) -> None:
     escaped = escape_markdown(text)
     assert "\n" not in escaped

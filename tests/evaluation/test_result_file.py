@@ -163,7 +163,7 @@ JSON = st.recursive(
 
 
 @given(key=st.sampled_from(sorted(content())), value=JSON)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_whatever_stands_there_it_is_read_or_refused(tmp_path_factory, key: str, value: Any) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "a.json"
     path.write_text(json.dumps({**content(), key: value}))

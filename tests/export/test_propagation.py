@@ -20,7 +20,7 @@ def inputs(keys: int, channels: int, labels: int, size: tuple[int, int], seed: i
     return maps[0], maps[1:], torch.rand(keys, labels, *size), torch.ones(keys, dtype=torch.bool)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     keys=st.integers(1, 4),
     labels=st.integers(1, 3),

@@ -235,7 +235,7 @@ def test_a_file_cut_off_or_changed_is_refused(tmp_path: Path) -> None:
         load_torch(path)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), st.booleans())
 def test_noise_is_refused_or_read_never_more(tmp_path: Path, data: st.DataObject, old: bool) -> None:
     path = tmp_path / "x.pth"

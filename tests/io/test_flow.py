@@ -47,7 +47,7 @@ def test_pfm_of_the_specification(tmp_path) -> None:
     assert flow.dtype == np.float32
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(flow=FLOWS, order=st.sampled_from("<>"), scale=st.sampled_from(["1", "1.000000", "0.5", "2e-1"]))
 def test_what_was_written_is_read(tmp_path_factory, flow, order, scale) -> None:
     folder = tmp_path_factory.mktemp("flow")
@@ -93,7 +93,7 @@ CONTENT = st.tuples(TYPES, SHAPES).flatmap(lambda kind: arrays.arrays(*kind))
 HOW = st.sampled_from([{}, {"compression": "gzip"}, {"fletcher32": True}, {"chunks": True}])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     content=CONTENT, how=HOW, name=st.sampled_from(["flow", "flow", "flow", "flow/x", "other"]), rows=st.integers(0, 4)
 )
@@ -116,7 +116,7 @@ def test_any_flo5_is_read_as_it_stands_or_named(tmp_path_factory, content, how, 
         np.testing.assert_array_equal(np.isinf(flow), np.isinf(content))  # too large for float32 is not infinite
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_damaged_flo5_is_read_as_it_was_or_named(tmp_path_factory, data) -> None:
     """Cut anywhere, or its compressed numbers changed: HDF5's own structures are not, its library may crash on them."""
@@ -197,7 +197,7 @@ def test_a_file_that_is_not_there(tmp_path) -> None:
         read_flow(tmp_path / "none.flo")
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(data=st.data(), suffix=st.sampled_from([".pfm", ".flo"]))
 def test_any_bytes_are_read_or_refused(tmp_path_factory, data, suffix) -> None:
     flow = np.ones((2, 2, 2), np.float32)

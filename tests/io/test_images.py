@@ -26,7 +26,7 @@ def test_natural_order() -> None:
     ]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.text(max_size=8)))
 def test_any_names_can_be_ordered(names: list[str]) -> None:
     backwards = list(reversed(names))

@@ -231,19 +231,19 @@ class TestCoco:
         with pytest.raises(InputError, match=rf"a.json.*{message}"):
             read_mask(written(tmp_path / "a.json", content), (3, 4))
 
-    @settings(deadline=None, max_examples=60)
+    @settings(max_examples=60)
     @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1), st.floats(0, 1))
     def test_run_lengths_come_back(self, height: int, width: int, seed: int, share: float) -> None:
         mask = np.random.default_rng(seed).random((height, width)) < share
         assert decode_counts(encode(runs(mask)), "") == runs(mask)
         assert (decode_rle({"size": [height, width], "counts": encode(runs(mask))}, "") == mask).all()
 
-    @settings(deadline=None, max_examples=60)
+    @settings(max_examples=60)
     @given(st.lists(st.integers(0, 1 << 20), min_size=1, max_size=12))
     def test_long_runs_come_back(self, counts: list[int]) -> None:
         assert decode_counts(encode(counts), "") == counts
 
-    @settings(deadline=None, max_examples=60)
+    @settings(max_examples=60)
     @given(st.integers(0, 2**32 - 1), st.integers(3, 8))
     def test_polygons_hold_the_pixels_whose_centres_they_hold(self, seed: int, corners: int) -> None:
         xy = np.random.default_rng(seed).uniform(-3, 13, (corners, 2))
@@ -256,7 +256,7 @@ class TestCoco:
                         inside[row, column] ^= True
         assert (fill_polygon(xy, (8, 10)) == inside).all()
 
-    @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),

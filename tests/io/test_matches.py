@@ -57,7 +57,7 @@ def test_many_targets_come_back(tmp_path: Path, suffix: str) -> None:
 FLOATS = st.floats(-1e6, 1e6, width=32)
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), count=st.integers(1, 4), suffix=st.sampled_from(SUFFIXES))
 def test_any_matches_come_back_to_the_last_bit(tmp_path: Path, data, count: int, suffix: str) -> None:
     text = st.text(st.characters(exclude_categories=("C", "Z")), max_size=6)

@@ -26,7 +26,7 @@ def saved(content, **options) -> bytes:
     return file.getvalue()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(data=st.data(), compressed=st.booleans())
 def test_arrays_as_scipy_writes_them(tmp_path_factory, data, compressed) -> None:
     path = tmp_path_factory.mktemp("mat") / "a.mat"
@@ -75,7 +75,7 @@ def test_other_files_are_named(tmp_path) -> None:
         read_mat(tmp_path / "none.mat")
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(data=st.data(), compressed=st.booleans())
 def test_damage_is_an_input_error(tmp_path_factory, data, compressed) -> None:
     content = bytearray(

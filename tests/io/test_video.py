@@ -87,7 +87,7 @@ def test_backward_reading_in_many_small_chunks(
     np.testing.assert_array_equal(np.stack(list(video.frames_reversed(5, 33))), sequential(path)[5:33][::-1])
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.slices(20), st.integers(0, 19), st.booleans())
 def test_slices_mean_what_they_mean_for_lists(part: slice, index: int, fps_given: bool) -> None:
     frames = moving(20, 4, 12)

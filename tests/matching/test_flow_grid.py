@@ -98,7 +98,7 @@ def test_a_displacement_of_zero_is_a_label() -> None:
     assert not masked.any()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.integers(3, 7), st.integers(3, 7), st.integers(0, 6))
 def test_equals_the_reference_on_any_shape(seed: int, rows: int, columns: int, count: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -164,7 +164,7 @@ def test_soft_argmax_of_a_single_peak_is_exact(kernel: float | None) -> None:
     assert same.abs().max() < 1e-4
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.booleans())
 def test_soft_argmax_equals_the_reference(seed: int, weighed: bool) -> None:
     refined = torch.rand(1, 12, 10, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -179,7 +179,7 @@ def test_soft_argmax_has_the_right_gradient() -> None:
     assert torch.autograd.gradcheck(lambda x: soft_argmax(x, (2, 3), (2, 2), 0.1), refined)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 6), st.integers(1, 6), st.floats(0, 1), st.floats(0, 1))
 def test_corner_weights_are_what_sampling_uses(rows: int, columns: int, x: float, y: float) -> None:
     maps = torch.arange(rows * columns, dtype=torch.float32).reshape(1, rows, columns)

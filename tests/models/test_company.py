@@ -49,7 +49,7 @@ def by_hand(start: Tensor, xy: Tensor, confidence: Tensor, frame: Tensor, size: 
     return values
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 14), st.sampled_from([1, 3]), st.sampled_from([SIZE, (96, 64)]))
 def test_it_equals_one_point_at_a_time(seed: int, count: int, frames: int, size: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -224,7 +224,7 @@ def test_unusable_files_are_refused_with_the_reason(tmp_path: Path, resnet: dict
         load_features(bad)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=64), st.integers(0, 1000), st.sampled_from([".pt", ".safetensors"]))
 def test_damaged_files_are_refused(tmp_path: Path, noise: bytes, place: int, suffix: str) -> None:
     whole = tmp_path / f"whole{suffix}"

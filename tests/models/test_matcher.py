@@ -231,7 +231,7 @@ def test_the_kernel_is_left_out_while_training() -> None:
     assert not torch.allclose(read.flow, taught.flow)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 5000), st.integers(1, 5000))
 def test_pictures_keep_their_shape_and_area(height: int, width: int) -> None:
     matcher = Matcher.__new__(Matcher)

@@ -106,7 +106,7 @@ def test_an_object_smaller_than_a_cell_leaves_the_labels_as_they_are() -> None:
     appearance.learn(looks(), faint, (1,))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.integers(1, 4), st.floats(0.1, 5))
 def test_labels_stay_shares(seed: int, count: int, say: float) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -395,7 +395,7 @@ class TestGrid:
         assert out.numpy() == pytest.approx(flat[:, :3, :4].numpy())
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 8), st.integers(9, 60), st.integers(9, 60), st.sampled_from([0.5, 2.0]))
 def test_matrices_average_and_keep_straight_lines_straight(stride: int, work: int, pixels: int, offset: float) -> None:
     lattice = Lattice(stride, offset)

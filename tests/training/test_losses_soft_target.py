@@ -204,7 +204,7 @@ def test_the_last_pixels_count_and_unknown_flow_does_not() -> None:
         visible_by_flow(still, still[:, :2])
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(0, 2**31), st.integers(1, 6), st.integers(1, 6))
 def test_visible_equals_the_reference(seed: int, height: int, width: int) -> None:
     flow = 2 * maps(1, height, width, 2, seed=seed)

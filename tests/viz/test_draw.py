@@ -29,7 +29,7 @@ white = np.full((96, 128, 3), 255, np.uint8)
 coordinates = st.floats(30.0, 60.0, width=32)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(coordinates, coordinates, st.booleans())
 def test_marker_is_centred_on_the_raster_coordinate(x: float, y: float, seen: bool) -> None:
     picture = draw_tracks(white, tracks_at([[[x, y]]], seen), 0)
@@ -44,7 +44,7 @@ def test_the_centre_of_the_first_pixel_is_at_a_half() -> None:
     np.testing.assert_array_equal(around, around.transpose(1, 0, 2))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(coordinates, coordinates, st.sampled_from([(96, 128), (480, 640), (720, 1280)]))
 def test_hidden_marker_is_hollow_and_a_seen_one_full(x: float, y: float, size: tuple[int, int]) -> None:
     frame = np.full((*size, 3), 90, np.uint8)

@@ -213,7 +213,7 @@ def test_files_that_are_not_ours_are_named(tmp_path: Path) -> None:
         Catalogue(tmp_path / "file")
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     entries=st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 3)), min_size=1, max_size=8),
     cut=st.floats(0, 1),

@@ -254,7 +254,7 @@ def test_cookies_are_passed_on_and_the_file_stays_as_it_was(site: Site, clip: by
 NASTY = st.sampled_from(["../", "/", "\\", "\0", "NUL", "C:", "~", "$HOME", "%(ext)s", ".", "-", "\n", "ü", "a"])
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(NASTY, min_size=1, max_size=60).map("".join),
     st.lists(NASTY, max_size=8).map("".join),

@@ -125,7 +125,7 @@ FLIPS = st.sets(st.integers(0, 255), max_size=14)
 
 
 @pytest.mark.parametrize("pictures", [1, 3])
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 12), st.lists(st.tuples(st.integers(0, 3), FLIPS, FLIPS), max_size=12))
 def test_stretches_find_what_comparing_all_finds(
     pictures: int, limit: int, drawn: list[tuple[int, set[int], set[int]]]

@@ -29,7 +29,7 @@ def lives(count: int, frames: int, seed: int) -> np.ndarray:
     return alive
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 99), st.sampled_from([(240, 320), (4000, 9000)]))
 def test_what_is_read_is_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, count: int, frames: int, seed: int, size: tuple[int, int]
@@ -107,7 +107,7 @@ def test_lives_counted_by_hand() -> None:
     assert labels.between(1, 2).tolist() == [0, 2]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 999), st.integers(0, 3))
 def test_shares_agree_with_counting_one_by_one(count: int, frames: int, seed: int, more: int) -> None:
     alive = lives(count, frames, seed)

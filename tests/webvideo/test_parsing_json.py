@@ -216,7 +216,7 @@ def test_one_video_in_two_classes(tmp_path) -> None:
         read_parsing(written(tmp_path, {"cow": {"x": entry}, "horse": {"x": {"0": [0, 8]}}}))
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lengths=st.lists(st.lists(st.integers(1, 500), max_size=12), min_size=1, max_size=4),
     version=st.sampled_from([1, 2]),

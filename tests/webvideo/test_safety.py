@@ -39,7 +39,7 @@ NASTY = st.sampled_from(
 NAMES = st.lists(NASTY | st.text(max_size=8), max_size=6).map("".join) | st.text(min_size=200, max_size=400)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @example("")
 @example("..")
 @example("a" * 300)
@@ -57,7 +57,7 @@ def test_a_name_stays_in_its_folder(text: str) -> None:
     assert safe_name(name) == name
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(NAMES, NAMES)
 def test_different_texts_have_different_names(first: str, second: str) -> None:
     assert (safe_name(first) == safe_name(second)) == (first == second)
@@ -107,7 +107,7 @@ def test_internal_addresses_pass_where_they_are_allowed() -> None:
     assert check_url("http://127.0.0.1:8000/a", allow_internal=True) == "http://127.0.0.1:8000/a"
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32 - 1))
 def test_ipv6_carries_ipv4(number: int) -> None:
     plain = ipaddress.IPv4Address(number)

@@ -224,7 +224,7 @@ def test_frames_are_shrunk_by_whole_factors_to_256_or_more() -> None:
     assert [detection_size(size) for size in sizes] == expected
 
 
-@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     parts=st.lists(st.tuples(st.sampled_from("abcd#."), st.integers(1, 24)), min_size=1, max_size=5),
     detector=st.sampled_from(DETECTORS),

@@ -38,9 +38,9 @@ class MaskSettings:
             else by where the cells are.
         stretch: every object's soft mask is stretched to 0..1 before they are compared.
         appearance: say of what objects look like (:mod:`samepoint.tracking.appearance`), beside where they were.
-        trusted: similarity of a cell to its matches up to which their labels say nothing, and from which they are
-            believed; else what is new takes the labels of its neighbours, and passes them on as if it were sure. None:
-            all are believed.
+        trusted: two similarities of a cell to its matches: in between their labels are believed the more the more alike
+            they are, by a quarter at least; from the second on as they are. Else what is new takes the labels of its
+            neighbours, and passes them on as if it were sure. None: always as they are.
         own_window: in which each cell takes labels from those most like it in its own frame, twice: thin gaps close,
             and outlines follow what is seen. None: cells stand alone.
     """

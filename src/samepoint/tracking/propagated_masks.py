@@ -25,6 +25,7 @@ _FAST = 0.55  # of a window's radius: farther is fast; and what windows reach be
 _ROUNDS = 2  # of taking labels within the frame
 _WINDOWS = 10  # as large as so many windows is an object whose memory keeps what was taken so; smaller ones wear away
 _FLOOR = 1e-3  # of a label that no match has, where matches are not trusted
+_LEAST = 0.25  # of trust; with none, something new of an object's colour beside it is taken for the object
 
 
 class Grid:
@@ -243,7 +244,7 @@ class PropagatedMasks:
             return labels, torch.ones_like(labels[0])
         low, high = self.settings.trusted
         likeness = torch.where(found.weights > 0, found.weights * found.scores, 0).sum(1).view(labels.shape[1:])
-        trust = ((likeness - low) / (high - low)).clamp(0, 1)
+        trust = ((likeness - low) / (high - low)).clamp(_LEAST, 1)
         doubted = (labels.clamp(min=_FLOOR).log() * trust).softmax(0)
         return torch.where(trust < 1, doubted, labels), trust
 

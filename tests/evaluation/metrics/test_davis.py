@@ -117,7 +117,7 @@ def random_masks(rng, frames, shape, labels):
     return masks
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
     frames=st.integers(1, 8),
@@ -138,7 +138,7 @@ def test_equal_to_the_slow_reference(seed, frames, shape, protocol):
     np.testing.assert_allclose(objects, expected, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 40), share=st.sampled_from([0.0, 0.02, 0.5, 1.0]))
 def test_single_masks_equal_the_slow_reference(seed, rows, share):
     """Up to 40 x 200, where the tolerance is 2 px, with lone pixels."""
@@ -149,7 +149,7 @@ def test_single_masks_equal_the_slow_reference(seed, rows, share):
     assert boundary_similarity(guess, real) == pytest.approx(slow_f(guess, real), abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=120))
 def test_recall_and_decay_equal_the_slow_reference(values):
     assert recall(values) == pytest.approx(slow_recall(values), abs=1e-12)

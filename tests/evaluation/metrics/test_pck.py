@@ -180,7 +180,7 @@ def test_scores_that_do_not_belong_together_are_refused():
     assert PckScore("badja-3px").compute().keys() == {3.0}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     frames=st.integers(1, 5),
@@ -198,7 +198,7 @@ def test_badja_equals_its_slow_reference(seed, frames, share_visible, protocol):
     assert (counts.correct.sum(), counts.total.sum()) == slow_badja(guess, truth, visible, area, protocol)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     frames=st.integers(1, 4),
@@ -216,7 +216,7 @@ def test_jhmdb_equals_its_slow_reference(seed, frames, protocol):
     np.testing.assert_array_equal(np.stack([counts.correct[0], counts.total], axis=1), expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 6), st.booleans())
 def test_equal_to_a_loop_over_points(seed, joints, frames, strict):
     rng = np.random.default_rng(seed)

@@ -120,7 +120,7 @@ def test_truth_fed_back_is_perfect():
             assert set(score.compute(averaging).values()) == {1.0}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     seed=st.integers(0, 2**32 - 1),
     number=st.integers(0, 6),

@@ -13,7 +13,7 @@ from samepoint.errors import InputError
 from samepoint.evaluation.metrics.sums import Score, Sums, divide, mean_known
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.one_of(st.floats(0, 1), st.floats(0, 500), st.just(float("nan"))), max_size=30), st.randoms())
 def test_neither_order_nor_sharing_changes_a_bit(values, random):
     whole, total = Sums(), Sums()

@@ -156,7 +156,7 @@ def test_nothing_at_all_is_nan_when_pooled():
     assert np.isnan(list(TapvidScore("tapvid-pooled").compute().values())).all()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     seed=st.integers(0, 2**32 - 1),
     tracks=st.integers(0, 5),

@@ -68,7 +68,7 @@ def test_means_over_videos_leave_out_what_has_no_frame():
     assert score.left_out() == {"survival": 1, "MTE": 2}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     seed=st.integers(0, 2**32 - 1),
     tracks=st.integers(0, 4),
