@@ -16,7 +16,7 @@ from samepoint.io.pickles import load_pickle
 from samepoint.io.tracks import SUFFIXES, check_suffix
 from samepoint.structures import Queries, Tracks
 
-quick = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+quick = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 names_strategy = st.text(
     st.characters(exclude_categories=("Cs",)).filter(lambda char: ord(char) >= 32 and ord(char) != 127), max_size=6
 )

@@ -277,12 +277,16 @@ class ResNetConfig(Strict):
     padding: Literal["zeros", "reflect"] = "zeros"
 
 
+MOST_RATE = 100.0
+"""Of a learning rate, and of a share of one: nothing learns at more, and the optimiser cannot compute with 1e38."""
+
+
 class OptimiserConfig(Strict):
     """AdamW with a linear warm-up and a cosine to ``final`` times the rate; or steps down, or Adam."""
 
     kind: Literal["adamw", "adam"] = "adamw"
-    rate: float = Field(1e-3, gt=0)
-    final: float = Field(1e-2, ge=0)
+    rate: float = Field(1e-3, gt=0, le=MOST_RATE)
+    final: float = Field(1e-2, ge=0, le=MOST_RATE)
     weight_decay: float = Field(1e-4, ge=0)
     warmup: int = Field(100, ge=0)
     schedule: Literal["cosine", "steps"] = "cosine"
@@ -308,7 +312,7 @@ class OptimiserConfig(Strict):
 class FeaturesOptimiserConfig(OptimiserConfig):
     """``rate`` is the refiner's; our network's encoder has its own in a share of it."""
 
-    encoder: float = Field(1.0, ge=0)  # share of the rate; 0 leaves it as it is, its running statistics too
+    encoder: float = Field(1.0, ge=0, le=MOST_RATE)  # share of the rate; 0 leaves it as it is, its running statistics too
 
 
 class CalibrationConfig(Strict):

@@ -13,7 +13,7 @@ from ..io.config_file import read_config
 from ..models.hypercolumn import Geometry
 from ..models.matcher import MatcherConfig
 from ..webvideo.pairs import PairSettings
-from .config import OptimiserConfig, TeacherConfig
+from .config import MOST_RATE, OptimiserConfig, TeacherConfig
 from .loop_config import LoopConfig, Seed, Strict, TrackerNames
 
 
@@ -141,10 +141,10 @@ class MatchingLossConfig(Strict):
 class MatchOptimiserConfig(OptimiserConfig):
     """``rate`` is the aggregation's; the backbone and the discriminator have theirs in shares of it."""
 
-    rate: float = Field(3e-4, gt=0)
+    rate: float = Field(3e-4, gt=0, le=MOST_RATE)
     weight_decay: float = Field(0.05, ge=0)
-    backbone: float = Field(0.1, ge=0)  # share of the rate; 0 freezes
-    discriminator: float = Field(1.0, gt=0)
+    backbone: float = Field(0.1, ge=0, le=MOST_RATE)  # share of the rate; 0 freezes
+    discriminator: float = Field(1.0, gt=0, le=MOST_RATE)
 
 
 class MatchValidationConfig(Strict):

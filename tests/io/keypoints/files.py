@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from samepoint.structures import Keypoints
 
-quick = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+quick = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 DLC_LABELS = """\
 scorer,,,rick,rick,rick,rick
