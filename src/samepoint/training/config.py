@@ -312,7 +312,7 @@ class OptimiserConfig(Strict):
 class FeaturesOptimiserConfig(OptimiserConfig):
     """``rate`` is the refiner's; our network's encoder has its own in a share of it."""
 
-    encoder: float = Field(1.0, ge=0, le=MOST_RATE)  # share of the rate; 0 leaves it as it is, its running statistics too
+    encoder: float = Field(1.0, ge=0, le=MOST_RATE)  # share of the rate; 0 leaves it as it is, statistics too
 
 
 class CalibrationConfig(Strict):
