@@ -1,4 +1,4 @@
-"""What all tests share: a slow machine, or one that stands still for a second, fails none."""
+"""What all tests share: none has to be done in a given time, since a machine may stand still for a second."""
 
 import os
 

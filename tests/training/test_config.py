@@ -37,6 +37,7 @@ TINY = CONFIGS / "tiny.yaml"
         ("trackers=[tensorboard, tensorboard]", r"trackers: each tracker can be named once"),
         ("seed=99999999999999999999999", r"seed: .*less than 9223372036854775808"),
         ("optimiser.rate=.inf", r"optimiser\.rate: .*finite number"),
+        ("optimiser.final=1e+38", r"optimiser\.final: .*less than or equal to 100"),
         ("optimiser.rate=1e+38", r"optimiser\.rate: .*less than or equal to 100"),
         ("loss.temperature=.nan", r"loss\.temperature: .*finite number"),
         ("data.real.gap.between=[1, .inf]", r"data\.real\.gap\.between\.1: .*finite number"),

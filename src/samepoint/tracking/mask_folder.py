@@ -111,11 +111,13 @@ def segment_into(
     before = done = tracker.frame + 1
     saved = done
     wanted = len(paths) if frames is None else max(before, min(frames, len(paths)))
+    partly = wanted < len(paths)
     try:
-        for labels in islice(follow(tracker, clip, masks), wanted - before if wanted < len(paths) else None):
+        # To the end without counting: at the end, following says what is wrong with the video.
+        for labels in islice(follow(tracker, clip, masks), wanted - before if partly else None):
             write_mask(paths[done], labels)
             state, done = tracker.state(), done + 1
-            if done - saved >= EVERY or done == wanted < len(paths):
+            if done - saved >= EVERY or (partly and done == wanted):
                 state.save(folder / STATE)
                 saved = done
             if progress:
@@ -125,7 +127,7 @@ def segment_into(
             with suppress(OSError, InputError):
                 state.save(folder / STATE)
         raise
-    if wanted < len(paths):
+    if partly:
         return paths[:wanted], before
     _write_record(folder, record, paths, complete=True)
     (folder / STATE).unlink(missing_ok=True)
